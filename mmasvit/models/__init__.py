@@ -1,0 +1,3 @@
+from mmasvit.models.as_vit import AsViT
+
+__all__ = ['AsViT']

@@ -1,0 +1,299 @@
+"""As-ViT, the backbone of "Auto-Scaling Vision Transformers without Training"."""
+from typing import Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmcv.cnn.bricks import DropPath
+from mmcv.cnn.bricks.transformer import FFN
+from mmengine.model import BaseModule, ModuleList
+from mmengine.model.weight_init import PretrainedInit, trunc_normal_
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmasvit.errors import InputError
+from mmasvit.models import pretrained
+from mmasvit.models.attention import WindowAttention, WindowLayout
+from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
+from mmasvit.topology import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, Topology)
+
+
+class AsViTBlock(BaseModule):
+    """LayerNorm, window attention, residual; LayerNorm, GELU FFN, residual.
+
+    Args:
+        embed_dims: Channels of the tokens.
+        num_heads: Attention heads.
+        feedforward_channels: Hidden channels of the FFN.
+        attn_impl: See :class:`WindowAttention`.
+        drop_path_rate: Probability to skip each residual branch, per image.
+        norm_cfg: The two norms.
+        with_cp: Recompute the block in the backward pass instead of keeping it.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int,
+                 attn_impl: str, drop_path_rate: float, norm_cfg: dict, with_cp: bool):
+        super().__init__()
+        self.with_cp = with_cp
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = WindowAttention(embed_dims, num_heads, attn_impl)
+        self.drop_path = DropPath(drop_path_rate)
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = FFN(embed_dims, feedforward_channels, act_cfg=dict(type='GELU'),
+                       dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate))
+
+    def forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
+        """Tokens in window order ``(N, tokens, embed_dims)`` to the same."""
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            # the reentrant variant loses gradients of unused inputs under DDP
+            return checkpoint(self._forward, x, layout, use_reentrant=False)
+        return self._forward(x, layout)
+
+    def _forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), layout))
+        return self.ffn(self.norm2(x), identity=x)
+
+
+class AsViTStage(BaseModule):
+    """One resolution: re-embedding (but in the first stage), then blocks.
+
+    Args:
+        topology: The architecture.
+        index: Which of its stages, 0-based.
+        drop_path_rates: One rate per block.
+        attn_impl: See :class:`WindowAttention`.
+        norm_cfg: All norms of the stage.
+        with_cp: See :class:`AsViTBlock`.
+        pretrain_img_size: Side in pixels that the splits refer to.
+    """
+
+    def __init__(self, topology: Topology, index: int, drop_path_rates: Sequence[float],
+                 attn_impl: str, norm_cfg: dict, with_cp: bool, pretrain_img_size: int):
+        super().__init__()
+        self.splits = topology.splits[index]
+        self.pretrain_img_size = pretrain_img_size
+        width = topology.widths[index]
+        self.downsample = None
+        if index > 0:
+            self.downsample = ReEmbedding(
+                topology.widths[index - 1], width, topology.kernels[index], norm_cfg,
+                fused=attn_impl == 'fused')
+        self.blocks = ModuleList(
+            AsViTBlock(width, topology.heads[index], width * topology.expansions[index],
+                       attn_impl, rate, norm_cfg, with_cp) for rate in drop_path_rates)
+
+    def forward(self, x: Tensor, size: Tuple[int, int]) -> Tensor:
+        """Tokens ``(N, H, W, C)`` of an image of ``size`` pixels to this stage's."""
+        if self.downsample is not None:
+            x = self.downsample(x)
+        layout = WindowLayout(x.shape[1:3], size, self.splits, self.pretrain_img_size)
+        x = layout.partition(x)
+        for block in self.blocks:
+            x = block(x, layout)
+        return layout.restore(x)
+
+
+class AsViT(BaseModule):
+    """As-ViT backbone with multi-scale outputs.
+
+    A PyTorch implementation of `Auto-Scaling Vision Transformers without Training
+    <https://arxiv.org/abs/2202.11921>`_ (section 3.1, table 4). It takes images of any
+    size from one token (4 x 4 pixels) up. A window of attention covers a fixed number of
+    pixels: at ``pretrain_img_size`` a stage with S splits has S x S windows, larger
+    images have more windows and not larger ones.
+
+    Args:
+        arch: A member of the family (``'seed'``, ``'small'``, ``'base'``, ``'large'``),
+            genotype text, a dict of :class:`~mmasvit.Topology`'s fields, or a topology.
+            Defaults to ``'small'``.
+        in_channels: Channels of the image. Defaults to 3.
+        out_indices: Stages that give an output, 0-based. Later stages are not built.
+            Defaults to all four.
+        pretrain_img_size: Side in pixels of the images of pre-training. The splits of
+            the genotype and the position embedding's grid refer to it. Defaults to 224.
+        use_abs_pos_embed: Whether to learn a position embedding. It is resized
+            (bicubic) to the grid in use, at run time and on load. Defaults to True.
+        output_norm: Whether each output has a norm of its own. Defaults to True.
+        attn_impl: ``'fused'`` for speed; ``'explicit'`` writes attention and
+            re-embedding out in elementary operations. They agree to 1e-5 in float32.
+            Defaults to ``'fused'``.
+        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
+            the first. Defaults to 0.
+        norm_cfg: Config of all norms. Defaults to ``dict(type='LN')``.
+        frozen_stages: Stages that do not train: -1 none, 0 the tokenizer and the
+            position embedding, k these and the first k stages. Defaults to -1.
+        with_cp: Whether to recompute blocks in the backward pass to save memory.
+            Defaults to False.
+        init_cfg: Initialisation. With ``dict(type='Pretrained', checkpoint=...,
+            prefix='backbone.')`` every tensor must fit: see
+            :func:`mmasvit.models.pretrained.load_pretrained`. Defaults to truncated
+            normal with deviation 0.02 for linear layers; the tokenizer's convolution
+            keeps torch's own initialisation.
+
+    Attributes:
+        topology: The :class:`~mmasvit.Topology`.
+        out_channels: Channels of each output, in the order of ``out_indices``.
+        out_strides: Pixels per token of each output.
+
+    Raises:
+        InputError: If ``arch``, ``out_indices``, ``attn_impl`` or ``frozen_stages`` is
+            none of the above.
+
+    Examples:
+        >>> import torch
+        >>> from mmasvit import AsViT
+        >>> model = AsViT(arch='small')
+        >>> for level in model(torch.rand(1, 3, 224, 224)):
+        ...     print(tuple(level.shape))
+        (1, 88, 56, 56)
+        (1, 176, 28, 28)
+        (1, 352, 14, 14)
+        (1, 704, 7, 7)
+    """
+
+    def __init__(self, arch: Union[str, dict, Topology] = 'small', in_channels: int = 3,
+                 out_indices: Sequence[int] = (0, 1, 2, 3),
+                 pretrain_img_size: int = PRETRAIN_IMG_SIZE,
+                 use_abs_pos_embed: bool = True, output_norm: bool = True,
+                 attn_impl: str = 'fused', drop_path_rate: float = 0.,
+                 norm_cfg: dict = dict(type='LN'), frozen_stages: int = -1,
+                 with_cp: bool = False,
+                 init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
+        init_cfgs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or ())
+        self._pretrained_cfgs = [cfg for cfg in init_cfgs
+                                 if cfg.get('type') in ('Pretrained', PretrainedInit)]
+        super().__init__([cfg for cfg in init_cfgs if cfg not in self._pretrained_cfgs]
+                         or [dict(type='TruncNormal', layer='Linear', std=.02),
+                             dict(type='Constant', layer='LayerNorm', val=1.)])
+        self.topology = topology = Topology.of(arch)
+        self.out_indices = self._check_arguments(out_indices, attn_impl, frozen_stages)
+        self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
+        self.out_strides = tuple(TOKEN_STRIDE * 2**i for i in self.out_indices)
+        self.frozen_stages = frozen_stages
+
+        self.patch_embed = Tokenizer(in_channels, topology.widths[0],
+                                     topology.kernels[0], norm_cfg)
+        self.pos_embed = None
+        if use_abs_pos_embed:
+            side = -(-pretrain_img_size // TOKEN_STRIDE)
+            self.pos_embed = nn.Parameter(torch.zeros(1, topology.widths[0], side, side))
+        rates = torch.linspace(0, drop_path_rate, sum(topology.depths)).tolist()
+        self.stages = ModuleList()
+        for i in range(max(self.out_indices) + 1):
+            start = sum(topology.depths[:i])
+            self.stages.append(AsViTStage(
+                topology, i, rates[start:start + topology.depths[i]], attn_impl,
+                norm_cfg, with_cp, pretrain_img_size))
+        for i in self.out_indices if output_norm else ():
+            self.add_module(f'norm{i}', build_norm_layer(norm_cfg, topology.widths[i])[1])
+
+        self.register_load_state_dict_pre_hook(pretrained.fit_state_dict)
+        self._freeze()
+
+    @staticmethod
+    def _check_arguments(out_indices: Sequence[int], attn_impl: str,
+                         frozen_stages: int) -> Tuple[int, ...]:
+        if isinstance(out_indices, int):
+            out_indices = (out_indices, )
+        # negative indices count from the last stage, as elsewhere in mmpretrain
+        indices = tuple(i + NUM_STAGES if i < 0 else i for i in out_indices)
+        if (not indices or sorted(set(indices)) != list(indices)
+                or not set(indices) <= set(range(NUM_STAGES))):
+            raise InputError(f'AsViT: out_indices must be increasing stages out of '
+                             f'0 to {NUM_STAGES - 1}, got {tuple(out_indices)}')
+        if attn_impl not in ('fused', 'explicit'):
+            raise InputError("AsViT: attn_impl must be 'fused' or 'explicit', "
+                             f'got {attn_impl!r}')
+        if not -1 <= frozen_stages <= NUM_STAGES:
+            raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
+                             f'got {frozen_stages}')
+        return indices
+
+    def init_weights(self) -> None:
+        """Initialise; a pretrained checkpoint replaces what it holds."""
+        if not self.is_init and self.pos_embed is not None:
+            trunc_normal_(self.pos_embed, std=.02)
+        super().init_weights()
+        for cfg in self._pretrained_cfgs:
+            pretrained.load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'),
+                                       cfg.get('map_location', 'cpu'))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Compute the feature maps.
+
+        Args:
+            x: Images ``(N, in_channels, H, W)`` of at least one token a side.
+
+        Returns:
+            One map ``(N, out_channels[i], ceil(H / out_strides[i]), ceil(W / ...))``
+            per entry of ``out_indices``.
+
+        Raises:
+            InputError: If the image is smaller than one token.
+        """
+        size = tuple(x.shape[-2:])
+        if min(size) < self.patch_embed.stride:
+            raise InputError(
+                f'AsViT: an image of {size[0]} x {size[1]} pixels is smaller than one '
+                f'token ({self.patch_embed.stride} x {self.patch_embed.stride} pixels)')
+        x = self.patch_embed(x)
+        if self.pos_embed is not None:
+            x = x + self._positions(x.shape[1:3])
+        outs = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x, size)
+            if i in self.out_indices:
+                norm = getattr(self, f'norm{i}', nn.Identity())
+                outs.append(norm(x).permute(0, 3, 1, 2).contiguous())
+        return tuple(outs)
+
+    def _positions(self, grid: Tuple[int, int]) -> Tensor:
+        """Position embedding for a token grid, ``(1, H, W, C)``."""
+        positions = self.pos_embed
+        if positions.shape[-2:] != grid:
+            positions = F.interpolate(positions, size=tuple(grid), mode='bicubic')
+        return positions.permute(0, 2, 3, 1)
+
+    def _freeze(self) -> None:
+        """Stop training of the tokenizer and the first ``frozen_stages`` stages."""
+        if self.frozen_stages < 0:
+            return
+        frozen = [self.patch_embed, *self.stages[:self.frozen_stages]]
+        frozen += [getattr(self, f'norm{i}') for i in range(self.frozen_stages)
+                   if hasattr(self, f'norm{i}')]
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+        if self.pos_embed is not None:
+            self.pos_embed.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'AsViT':
+        """Switch the mode; frozen stages stay in evaluation mode."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> Tuple[int, int]:
+        """Depth of a parameter, for layer-wise learning rate decay.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: What precedes the backbone's own names. Defaults to none.
+
+        Returns:
+            The layer (0 tokenizer and positions, 1 the first block, the last one
+            output norms and heads) and the number of layers.
+        """
+        depths = self.topology.depths[:len(self.stages)]
+        num_layers = sum(depths) + 2
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        name = param_name[len(prefix):].split('.')
+        if name[0] in ('patch_embed', 'pos_embed'):
+            return 0, num_layers
+        if name[0] == 'stages':
+            before = sum(depths[:int(name[1])])
+            # a re-embedding learns at the rate of the first block it feeds
+            block = int(name[3]) if name[2] == 'blocks' else 0
+            return before + block + 1, num_layers
+        return num_layers - 1, num_layers

@@ -1,0 +1,178 @@
+"""From a checkpoint into the backbone, with nothing lost silently."""
+import re
+from typing import Dict, List, Optional
+
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from mmasvit.errors import InputError
+from mmasvit.topology import FAMILY, NUM_STAGES, Topology
+
+POS_EMBED = 'pos_embed'
+
+
+def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str,
+                   *unused) -> None:
+    """Pre-hook of ``load_state_dict``: make a checkpoint of the same arch fit.
+
+    The position embedding is resized to the model's grid. Output norms that only one
+    side has are left alone: a classifier has the last stage's, a detector one per level,
+    and each loads the other's checkpoint, also with ``strict=True``.
+
+    ``state_dict`` is the copy that ``load_state_dict`` makes of the caller's dict.
+    """
+    key = prefix + POS_EMBED
+    loaded, own = state_dict.get(key), module.pos_embed
+    if loaded is not None and own is not None and loaded.shape != own.shape and (
+            _shapes_fit(POS_EMBED, loaded, own)):
+        state_dict[key] = F.interpolate(
+            loaded.float(), size=own.shape[2:], mode='bicubic').to(loaded.dtype)
+    if not any(key.startswith(prefix + 'stages.') for key in state_dict):
+        return  # not a backbone's checkpoint: let everything be reported missing
+    own_norms = {prefix + key: value for key, value in module.state_dict().items()
+                 if _is_output_norm(key)}
+    for key in [key for key in state_dict if key.startswith(prefix)
+                and _is_output_norm(key[len(prefix):]) and key not in own_norms]:
+        del state_dict[key]
+    missing = [key for key in own_norms if key not in state_dict]
+    state_dict.update({key: own_norms[key] for key in missing})
+    if missing:
+        print_log(f'AsViT: the checkpoint has no {", ".join(missing)}; kept as they are',
+                  logger='current')
+
+
+def _is_output_norm(key: str) -> bool:
+    return re.fullmatch(r'norm\d\.(weight|bias)', key) is not None
+
+
+def describe_state_dict(state: Dict[str, Tensor]) -> str:
+    """Name the arch whose tensors ``state`` holds, as far as their shapes tell it.
+
+    Returns:
+        A family member's name, or kernels, depths and width.
+    """
+    found = _shapes_to_fields(state)
+    if found is None:
+        return 'no As-ViT'
+    for name, topology in FAMILY.items():
+        if found == _fields(topology):
+            return f"As-ViT '{name}'"
+    kernels, expansions, depths, width = found
+    return (f'an As-ViT with kernels {kernels}, expansions {expansions}, '
+            f'depths {depths}, width {width}')
+
+
+def _fields(topology: Topology) -> tuple:
+    return (topology.kernels, topology.expansions, topology.depths, topology.embed_dims)
+
+
+def _shapes_to_fields(state: Dict[str, Tensor]) -> Optional[tuple]:
+    """(kernels, expansions, depths, width) of the stages that ``state`` holds."""
+    if 'patch_embed.projection.weight' not in state:
+        return None
+    width, _, kernel, _ = state['patch_embed.projection.weight'].shape
+    kernels, expansions, depths, last_width = [kernel], [], [], width
+    for i in range(NUM_STAGES):
+        hidden = state.get(f'stages.{i}.blocks.0.ffn.layers.0.0.weight')
+        if hidden is None:
+            break
+        if i:
+            features = state[f'stages.{i}.downsample.norm.weight'].numel()
+            kernels.append(round((features / last_width)**.5))
+        last_width = hidden.shape[1]
+        expansions.append(hidden.shape[0] // last_width)
+        depths.append(len({key.split('.')[3] for key in state
+                           if key.startswith(f'stages.{i}.blocks.')}))
+    return tuple(kernels), tuple(expansions), tuple(depths), width
+
+
+def load_pretrained(backbone: nn.Module, checkpoint: str, prefix: Optional[str] = None,
+                    map_location: str = 'cpu') -> None:
+    """Load a pre-trained backbone, for instance out of a classifier's checkpoint.
+
+    Only output norms may be missing; stages that ``backbone`` does not build may be left
+    over; the position embedding is resized. The number of matched tensors is logged.
+
+    Args:
+        backbone: The :class:`~mmasvit.AsViT` to fill.
+        checkpoint: Path or URL, as for mmengine's ``Pretrained``.
+        prefix: What precedes the backbone's names in the checkpoint, such as
+            ``'backbone.'``. Defaults to nothing.
+        map_location: Where to load to. Defaults to ``'cpu'``.
+
+    Raises:
+        InputError: If the file cannot be read, if no tensor has the prefix, or if the
+            checkpoint is of another arch.
+    """
+    state = _read_state(checkpoint, map_location)
+    prefix = f'{prefix.rstrip(".")}.' if prefix else ''
+    tensors = {key[len(prefix):]: value for key, value in state.items()
+               if key.startswith(prefix)}
+    own = backbone.state_dict()
+    matched = [key for key in own if key in tensors]
+    if not matched:
+        raise InputError(
+            f"{checkpoint}: no tensor under prefix '{prefix}' fits AsViT; the file's "
+            f'prefixes are {sorted({key.split(".")[0] + "." for key in state})}')
+    misfits = [f'{key} {tuple(tensors[key].shape)} instead of {tuple(own[key].shape)}'
+               for key in matched if not _shapes_fit(key, tensors[key], own[key])]
+    missing = [key for key in own if key not in tensors and not _is_output_norm(key)]
+    surplus = [key for key in tensors
+               if key not in own and not _may_be_left(key, backbone)]
+    if misfits or missing or surplus:
+        raise InputError(
+            f'{checkpoint} holds {describe_state_dict(tensors)}, the model is '
+            f'{_describe(backbone.topology)}: {len(misfits)} tensors of another shape'
+            f'{_first(misfits)}, {len(missing)} missing{_first(missing)}, '
+            f'{len(surplus)} left over{_first(surplus)}')
+    backbone.load_state_dict(tensors, strict=False)
+    _log(backbone, checkpoint, prefix, own, tensors, matched)
+
+
+def _read_state(checkpoint: str, map_location: str) -> Dict[str, Tensor]:
+    try:
+        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location)
+    except FileNotFoundError:
+        raise InputError(f'{checkpoint}: no such checkpoint') from None
+    except Exception as error:  # whatever unpickling a damaged file raises
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f'{checkpoint}: not a readable checkpoint ({line})') from None
+    state = loaded.get('state_dict', loaded.get('model', loaded))
+    return {re.sub(r'^module\.', '', key): value for key, value in state.items()
+            if isinstance(value, Tensor)}
+
+
+def _shapes_fit(key: str, loaded: Tensor, own: Tensor) -> bool:
+    if key == POS_EMBED and loaded.ndim == own.ndim:  # the grid may differ
+        return loaded.shape[:2] == own.shape[:2]
+    return loaded.shape == own.shape
+
+
+def _may_be_left(key: str, backbone: nn.Module) -> bool:
+    later_stage = re.match(r'stages\.(\d)\.', key)
+    return _is_output_norm(key) or (later_stage is not None
+                              and int(later_stage[1]) >= len(backbone.stages))
+
+
+def _describe(topology: Topology) -> str:
+    names = [name for name, member in FAMILY.items() if member == topology]
+    return f"As-ViT '{names[0] if names else topology}'"
+
+
+def _first(items: List[str]) -> str:
+    return f' ({items[0]}{", ..." if len(items) > 1 else ""})' if items else ''
+
+
+def _log(backbone: nn.Module, checkpoint: str, prefix: str, own: Dict[str, Tensor],
+         tensors: Dict[str, Tensor], matched: List[str]) -> None:
+    line = (f"AsViT: loaded {len(matched)} of {len(own)} tensors from {checkpoint} "
+            f"(prefix '{prefix}')")
+    if POS_EMBED in matched and tensors[POS_EMBED].shape != own[POS_EMBED].shape:
+        old, new = (tuple(state[POS_EMBED].shape[2:]) for state in (tensors, own))
+        line += f'; position embedding resized from {old} to {new}'
+    fresh = sorted({key.split('.')[0] for key in own if key not in tensors})
+    if fresh:
+        line += f'; not in the checkpoint and newly initialised: {", ".join(fresh)}'
+    print_log(line, logger='current')

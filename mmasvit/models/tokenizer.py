@@ -1,0 +1,129 @@
+"""From pixels to tokens, and from the tokens of one stage to those of the next.
+
+Both use overlapping kernels on the zero-padded map (section 3.1, elastic kernels).
+Maps are channels-last, ``(N, H, W, C)``, everywhere but at the image.
+"""
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from mmasvit.topology import TOKEN_STRIDE
+
+
+def same_padding(size: Tuple[int, int], kernel: int, stride: int,
+                 dilation: int = 1) -> Tuple[int, int, int, int]:
+    """Zeros to add so that a strided kernel yields ``ceil(n / stride)`` per side.
+
+    Args:
+        size: Height and width of the map.
+        kernel: Edge of the kernel.
+        stride: Stride of the kernel.
+        dilation: Dilation of the kernel. Defaults to 1.
+
+    Returns:
+        ``(left, right, top, bottom)``; the smaller half comes first.
+    """
+    pads = []
+    for n in reversed(size):
+        total = (-(-n // stride) - 1) * stride + dilation * (kernel - 1) + 1 - n
+        before = max(total, 0) // 2
+        pads += [before, max(total, 0) - before]
+    return tuple(pads)
+
+
+class Tokenizer(nn.Module):
+    """Embed an image into one token per ``stride x stride`` pixels.
+
+    Args:
+        in_channels: Channels of the image.
+        embed_dims: Channels of a token.
+        kernel_size: Edge K1 of the convolution; larger than the stride, it overlaps.
+        norm_cfg: Norm of the tokens.
+        stride: Pixels from token to token. Defaults to 4, the full resolution.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, kernel_size: int,
+                 norm_cfg: dict, stride: int = TOKEN_STRIDE):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.projection = nn.Conv2d(in_channels, embed_dims, kernel_size, stride)
+        self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image ``(N, in_channels, H, W)`` to tokens ``(N, h, w, embed_dims)``."""
+        pad = same_padding(x.shape[-2:], self.kernel_size, self.stride)
+        x = self.projection(F.pad(x, pad))
+        return self.norm(x.permute(0, 2, 3, 1))
+
+
+class ReEmbedding(nn.Module):
+    """Halve the grid: norm over each K x K patch of tokens, then a linear map.
+
+    On the fused path the patches are never materialised. With gamma and beta of the norm
+    and W of the linear map, ``W (gamma (u - mean) / std + beta)`` is a convolution of the
+    tokens with ``W gamma``, its rows centred so that they do not see the mean, over
+    ``std``, plus ``W beta``; a patch's variance follows from its tokens' mean and
+    variance by box filters.
+
+    Args:
+        in_channels: Channels of the incoming tokens.
+        out_channels: Channels of the outgoing tokens.
+        kernel_size: Edge K of the patch, at stride 2.
+        norm_cfg: Norm over the ``K * K * in_channels`` features of a patch, channel
+            slowest (the order of ``torch.nn.Unfold``).
+        fused: Whether to use the convolution where the norm is a ``LayerNorm``.
+    """
+    stride = 2
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int,
+                 norm_cfg: dict, fused: bool = True):
+        super().__init__()
+        self.in_channels = in_channels
+        self.kernel_size = kernel_size
+        self.fused = fused
+        features = kernel_size**2 * in_channels
+        self.norm = build_norm_layer(norm_cfg, features)[1]
+        self.reduction = nn.Linear(features, out_channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``."""
+        pad = same_padding(x.shape[1:3], self.kernel_size, self.stride)
+        x = F.pad(x, (0, 0, *pad))
+        if self.fused and isinstance(self.norm, nn.LayerNorm):
+            return self._convolve(x)
+        return self.reduction(self.norm(self._unfold(x)))
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        k = self.kernel_size
+        patches = x.unfold(1, k, self.stride).unfold(2, k, self.stride)
+        return patches.flatten(3)  # (N, h, w, C * K * K)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        k, norm = self.kernel_size, self.norm
+        weight = self.reduction.weight * norm.weight
+        weight = weight - weight.mean(dim=1, keepdim=True)
+        y = F.conv2d(x.permute(0, 3, 1, 2),
+                     weight.view(-1, self.in_channels, k, k), stride=self.stride)
+        return (y.permute(0, 2, 3, 1) * self._patch_rstd(x) +
+                self.reduction.weight @ norm.bias)
+
+    def _patch_rstd(self, x: Tensor) -> Tensor:
+        """Reciprocal standard deviation of each patch, ``(N, h, w, 1)``.
+
+        The variance is the mean of the tokens' variances plus the variance of the
+        tokens' means: only the latter, the smaller part, is a difference of squares.
+        """
+        if x.dtype in (torch.float16, torch.bfloat16):
+            x = x.float()
+        var, mean = torch.var_mean(x, dim=-1, correction=0)
+        # averages around the map's own level keep the difference of squares small
+        mean = mean - mean.mean(dim=(1, 2), keepdim=True)
+        maps = torch.stack((mean, var + mean.square()), dim=1)
+        box_mean, box_square = F.avg_pool2d(
+            maps, self.kernel_size, self.stride).unbind(1)
+        variance = box_square - box_mean.square()
+        return (variance + self.norm.eps).rsqrt().unsqueeze(-1)

@@ -1,0 +1,334 @@
+"""The genotype of an As-ViT as a value: what it is, how it prints, what it costs.
+
+Everything here is integer arithmetic on a frozen dataclass; no tensor, no network. The
+backbone, the measures, the search and the emitted configs all speak :class:`Topology`;
+genotype text exists only at the edges (configs, command lines, files).
+"""
+import re
+from dataclasses import dataclass
+from math import log, prod
+from typing import Dict, Iterator, NamedTuple, Tuple, Union
+
+from mmasvit.errors import InputError
+
+NUM_STAGES = 4
+TOKEN_STRIDE = 4  # full token resolution: one token per 4 x 4 pixels (section 3.1)
+MAX_WIDTH = 1024  # stage widths C, 2C, 4C, 8C stop growing here (released code)
+PRETRAIN_IMG_SIZE = 224  # the size whose windows the splits of a genotype divide
+
+# Table 1 of the paper, in the order of the genotype's text. S4 is always 1.
+SEARCH_SPACE: Dict[str, Tuple[int, ...]] = {
+    'K1': (4, 5, 6, 7, 8), 'S1': (2, 4, 8), 'E1': (2, 3, 4, 5, 6),
+    'K2': (2, 3, 4), 'S2': (1, 2, 4), 'E2': (2, 3, 4, 5, 6),
+    'K3': (2, 3, 4), 'S3': (1, 2), 'E3': (2, 3, 4, 5, 6),
+    'K4': (2, 3, 4), 'E4': (2, 3, 4, 5, 6),
+    'heads': (16, 32, 64),
+}  # yapf: disable
+
+_FORM = ("'K,S,E,L|K,S,E,L|K,S,E,L|K,S,E,L|heads,C' (L and C may be left out), "
+         "for example '8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180'")
+
+
+def space_size() -> int:
+    """Number of topologies in Table 1 (4,556,250)."""
+    return prod(len(choices) for choices in SEARCH_SPACE.values())
+
+
+def space_entropy() -> float:
+    """Entropy in nats of the uniform distribution over Table 1 (15.33)."""
+    return log(space_size())
+
+
+class Window(NamedTuple):
+    """How windows are laid along one side of a token grid.
+
+    Attributes:
+        edge: Window edge in tokens.
+        count: Windows laid; ``edge * count - tokens`` tokens are padding.
+    """
+    edge: int
+    count: int
+
+
+def lay_windows(tokens: int, pixels: int, splits: int,
+                pretrain_img_size: int = PRETRAIN_IMG_SIZE) -> Window:
+    """Lay windows of a fixed number of *pixels* along one side.
+
+    At ``pretrain_img_size`` a stage with S splits has S windows a side; any other input
+    gets as many windows as keep that window's size in pixels, at least one. Whatever the
+    stride of the tokens, a window therefore keeps its field of view.
+
+    Args:
+        tokens: Length of the side in tokens.
+        pixels: Length of the same side of the image in pixels.
+        splits: The stage's attention splits S.
+        pretrain_img_size: Side of the image that the splits refer to, in pixels.
+
+    Returns:
+        Window edge and count; no window consists of padding only.
+    """
+    # floor(pixels / (pretrain / splits) + 1 / 2), without leaving the integers
+    wanted = (2 * pixels * splits + pretrain_img_size) // (2 * pretrain_img_size)
+    edge = -(-tokens // max(1, wanted))
+    return Window(edge, -(-tokens // edge))
+
+
+def token_grids(size: Tuple[int, int],
+                token_stride: int = TOKEN_STRIDE) -> Tuple[Tuple[int, int], ...]:
+    """Token grids ``(h, w)`` of the four stages for an image of ``size = (H, W)``."""
+    grid = tuple(-(-side // token_stride) for side in size)
+    grids = [grid]
+    for _ in range(NUM_STAGES - 1):
+        grid = tuple(-(-side // 2) for side in grid)
+        grids.append(grid)
+    return tuple(grids)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """An As-ViT architecture (sections 3.1 and 3.4, table 4).
+
+    Args:
+        kernels: Edge K of the tokenizer's kernel and of the three re-embeddings'.
+        splits: Attention splits S: windows along a side at the pre-training size.
+        expansions: FFN expansion ratios E.
+        num_heads: Heads of the last stage; the stages have h/8, h/4, h/2 and h.
+        depths: Attention blocks L of the stages. Defaults to one each.
+        embed_dims: Width C of the first stage. Defaults to 32.
+
+    Raises:
+        InputError: If a value is not a positive integer, a kernel is smaller than 2,
+            ``num_heads`` is no multiple of 8, or a stage has more heads than channels.
+
+    Examples:
+        >>> t = Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|32')
+        >>> str(t)
+        '8,2,3,1|4,1,2,1|4,1,4,1|4,1,6,1|32,32'
+        >>> t.widths, t.heads
+        ((32, 64, 128, 256), (4, 8, 16, 32))
+    """
+    kernels: Tuple[int, int, int, int]
+    splits: Tuple[int, int, int, int]
+    expansions: Tuple[int, int, int, int]
+    num_heads: int
+    depths: Tuple[int, int, int, int] = (1, 1, 1, 1)
+    embed_dims: int = 32
+
+    def __post_init__(self):
+        for name in ('kernels', 'splits', 'expansions', 'depths'):
+            values = getattr(self, name)
+            if not isinstance(values, (tuple, list)) or len(values) != NUM_STAGES:
+                raise InputError(f'topology: {name} must have {NUM_STAGES} values, '
+                                 f'got {values!r}')
+            object.__setattr__(self, name, tuple(values))
+            for value in values:
+                self._check_positive(name, value)
+        self._check_positive('num_heads', self.num_heads)
+        self._check_positive('embed_dims', self.embed_dims)
+        if min(self.kernels) < 2:
+            raise InputError('topology: kernels must be at least 2, '
+                             f'got {self.kernels}')
+        if self.num_heads % 8:
+            raise InputError('topology: num_heads must be a multiple of 8 (the first '
+                             f'stage has an eighth of them), got {self.num_heads}')
+        for stage, (heads, width) in enumerate(zip(self.heads, self.widths), 1):
+            if heads > width:
+                raise InputError(f'topology: stage {stage} has {heads} heads but only '
+                                 f'{width} channels; use fewer heads or a larger C')
+
+    @staticmethod
+    def _check_positive(name: str, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f'topology: {name} must be positive integers, '
+                             f'got {value!r}')
+
+    @classmethod
+    def parse(cls, text: str) -> 'Topology':
+        """Read genotype text; ``Topology.parse(str(t)) == t``.
+
+        Args:
+            text: ``K,S,E,L`` of the four stages and ``heads,C``, joined by ``|``.
+
+        Raises:
+            InputError: With one line that names what is wrong.
+        """
+        if not isinstance(text, str):
+            raise InputError(f'genotype must be text, got {type(text).__name__}; '
+                             f'expected {_FORM}')
+        parts = text.strip().split('|')
+        if len(parts) != NUM_STAGES + 1:
+            raise InputError(f'genotype {text!r} has {len(parts)} parts instead of '
+                             f'{NUM_STAGES + 1}; expected {_FORM}')
+        fields = []
+        for number, (part, shortest) in enumerate(zip(parts, (3, 3, 3, 3, 1)), 1):
+            values = [value.strip() for value in part.split(',')]
+            if not all(re.fullmatch('[0-9]+', value) for value in values):
+                raise InputError(f'genotype {text!r}: part {number} ({part!r}) is not '
+                                 f'a list of whole numbers; expected {_FORM}')
+            if len(values) not in (shortest, shortest + 1):
+                raise InputError(f'genotype {text!r}: part {number} ({part!r}) has '
+                                 f'{len(values)} numbers; expected {_FORM}')
+            fields.append(tuple(map(int, values)))
+        *stages, (num_heads, *embed_dims) = fields
+        kernels, splits, expansions = zip(*(stage[:3] for stage in stages))
+        depths = tuple(stage[3] if len(stage) == 4 else 1 for stage in stages)
+        return cls(kernels, splits, expansions, num_heads, depths,
+                   embed_dims[0] if embed_dims else cls.embed_dims)
+
+    @classmethod
+    def of(cls, arch: Union[str, dict, 'Topology']) -> 'Topology':
+        """Topology of a family member's name, genotype text, dict of fields, or itself.
+
+        Raises:
+            InputError: If ``arch`` is none of these.
+        """
+        if isinstance(arch, cls):
+            return arch
+        if isinstance(arch, dict):
+            fields = cls.__dataclass_fields__
+            unknown = [key for key in arch if key not in fields]
+            missing = [key for key in ('kernels', 'splits', 'expansions', 'num_heads')
+                       if key not in arch]
+            if unknown or missing:
+                raise InputError(f'arch dict: unknown keys {unknown}, missing keys '
+                                 f'{missing}; expected {", ".join(fields)}')
+            return cls(**arch)
+        if isinstance(arch, str):
+            if arch.lower() in FAMILY:
+                return FAMILY[arch.lower()]
+            if '|' in arch or ',' in arch:
+                return cls.parse(arch)
+        raise InputError(f'unknown arch {arch!r}; expected one of {sorted(FAMILY)}, '
+                         f'a dict of fields, or a genotype {_FORM}')
+
+    def __str__(self) -> str:
+        stages = zip(self.kernels, self.splits, self.expansions, self.depths)
+        text = '|'.join(','.join(map(str, stage)) for stage in stages)
+        return f'{text}|{self.num_heads},{self.embed_dims}'
+
+    @property
+    def widths(self) -> Tuple[int, ...]:
+        """Channels of the stages: C, 2C, 4C, 8C, each at most 1024."""
+        return tuple(min(self.embed_dims * 2**i, MAX_WIDTH) for i in range(NUM_STAGES))
+
+    @property
+    def heads(self) -> Tuple[int, ...]:
+        """Attention heads of the stages: h/8, h/4, h/2, h."""
+        return tuple(self.num_heads * 2**i // 8 for i in range(NUM_STAGES))
+
+    @property
+    def head_dims(self) -> Tuple[int, ...]:
+        """Width of one head per stage: ``floor(width / heads)``."""
+        return tuple(w // h for w, h in zip(self.widths, self.heads))
+
+    @property
+    def attn_dims(self) -> Tuple[int, ...]:
+        """Inner width of attention per stage, at most the stage's width."""
+        return tuple(h * d for h, d in zip(self.heads, self.head_dims))
+
+    @property
+    def in_search_space(self) -> bool:
+        """Whether Table 1 holds this choice of kernels, splits, expansions and heads."""
+        chosen = {'heads': self.num_heads}
+        for i in range(NUM_STAGES):
+            chosen[f'K{i + 1}'] = self.kernels[i]
+            chosen[f'S{i + 1}'] = self.splits[i]
+            chosen[f'E{i + 1}'] = self.expansions[i]
+        return chosen.pop('S4') == 1 and all(
+            chosen[name] in choices for name, choices in SEARCH_SPACE.items())
+
+    def count_params(self, num_classes: int = 0, *, use_abs_pos_embed: bool = True,
+                     pretrain_img_size: int = PRETRAIN_IMG_SIZE,
+                     out_indices: Tuple[int, ...] = (3, ),
+                     output_norm: bool = True) -> int:
+        """Learnable parameters, equal to the built network's.
+
+        Args:
+            num_classes: Classes of a ``Linear -> Tanh -> Linear`` classifier whose
+                hidden width is the last stage's; 0 counts the backbone alone.
+            use_abs_pos_embed: Whether positions are embedded.
+            pretrain_img_size: Side in pixels whose token grid the embedding covers.
+            out_indices: Stages that give an output; later ones are not built.
+            output_norm: Whether each output has a LayerNorm of its own.
+        """
+        first, last = self.widths[0], self.widths[max(out_indices)]
+        total = 3 * first * self.kernels[0]**2 + first + 2 * first
+        if use_abs_pos_embed:
+            total += first * (-(-pretrain_img_size // TOKEN_STRIDE))**2
+        for stage in self._built_stages(out_indices):
+            norms_and_biases = (4 * stage.width + 3 * stage.attn_dims + stage.width +
+                                stage.hidden + stage.width)
+            total += stage.depth * (stage.block_weights + norms_and_biases)
+            total += stage.reduction_weights + 2 * stage.reduction_features
+        if output_norm:
+            total += sum(2 * self.widths[i] for i in out_indices)
+        if num_classes:
+            total += last * (last + 1) + num_classes * (last + 1)
+        return total
+
+    def count_macs(self, size: Tuple[int, int] = (224, 224), num_classes: int = 0, *,
+                   pretrain_img_size: int = PRETRAIN_IMG_SIZE,
+                   token_stride: int = TOKEN_STRIDE,
+                   out_indices: Tuple[int, ...] = (3, )) -> int:
+        """Multiply-accumulates of matrix products and convolutions for one image.
+
+        Padded tokens of windows are counted, since they are computed; biases, norms,
+        softmax and activations are not.
+
+        Args:
+            size: Image height and width in pixels.
+            num_classes: As in :meth:`count_params`.
+            pretrain_img_size: Side in pixels that the splits refer to.
+            token_stride: Stride of the tokenizer in pixels (section 4).
+            out_indices: Stages that give an output; later ones are not computed.
+        """
+        grids = token_grids(size, token_stride)
+        total = prod(grids[0]) * 3 * self.widths[0] * self.kernels[0]**2
+        for stage, grid in zip(self._built_stages(out_indices), grids):
+            total += prod(grid) * stage.reduction_weights
+            windows = [lay_windows(tokens, pixels, stage.splits, pretrain_img_size)
+                       for tokens, pixels in zip(grid, size)]
+            window_tokens = prod(window.edge for window in windows)
+            tokens = window_tokens * prod(window.count for window in windows)
+            attention = 2 * tokens * window_tokens * stage.attn_dims
+            total += stage.depth * (tokens * stage.block_weights + attention)
+        if num_classes:
+            last = self.widths[max(out_indices)]
+            total += last * (last + num_classes)
+        return total
+
+    def _built_stages(self, out_indices: Tuple[int, ...]) -> Iterator['_StageSize']:
+        for i in range(max(out_indices) + 1):
+            yield _StageSize(
+                depth=self.depths[i], splits=self.splits[i], width=self.widths[i],
+                attn_dims=self.attn_dims[i], hidden=self.expansions[i] * self.widths[i],
+                reduction_features=self.kernels[i]**2 * self.widths[i - 1] if i else 0)
+
+
+class _StageSize(NamedTuple):
+    """The numbers of one stage that its costs are made of."""
+    depth: int
+    splits: int
+    width: int
+    attn_dims: int
+    hidden: int  # of the FFN
+    reduction_features: int  # K * K * C_in of the re-embedding; 0 in the first stage
+
+    @property
+    def block_weights(self) -> int:
+        """Weights of one block's four linear maps, each used once per token."""
+        return self.width * (4 * self.attn_dims + 2 * self.hidden)
+
+    @property
+    def reduction_weights(self) -> int:
+        """Weights of the re-embedding's linear map, used once per token."""
+        return self.reduction_features * self.width
+
+
+# Table 4 of the paper.
+FAMILY: Dict[str, Topology] = {
+    'seed': Topology.parse('8,2,3,1|4,1,2,1|4,1,4,1|4,1,6,1|32,32'),
+    'small': Topology.parse('8,2,3,3|4,1,2,1|4,1,4,4|4,1,6,2|32,88'),
+    'base': Topology.parse('8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|32,116'),
+    'large': Topology.parse('8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180'),
+}
