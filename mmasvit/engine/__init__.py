@@ -1,0 +1,3 @@
+from mmasvit.engine import hooks, optimizers
+
+__all__ = ['hooks', 'optimizers']
