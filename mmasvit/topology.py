@@ -162,9 +162,10 @@ class Topology:
         fields = []
         for number, (part, shortest) in enumerate(zip(parts, (3, 3, 3, 3, 1)), 1):
             values = [value.strip() for value in part.split(',')]
-            if not all(re.fullmatch('[0-9]+', value) for value in values):
+            if not all(re.fullmatch('[0-9]{1,9}', value) for value in values):
                 raise InputError(f'genotype {text!r}: part {number} ({part!r}) is not '
-                                 f'a list of whole numbers; expected {_FORM}')
+                                 'a list of whole numbers of at most 9 digits; '
+                                 f'expected {_FORM}')
             if len(values) not in (shortest, shortest + 1):
                 raise InputError(f'genotype {text!r}: part {number} ({part!r}) has '
                                  f'{len(values)} numbers; expected {_FORM}')
@@ -272,8 +273,8 @@ class Topology:
                    out_indices: Tuple[int, ...] = (3, )) -> int:
         """Multiply-accumulates of matrix products and convolutions for one image.
 
-        Padded tokens of windows are counted, since they are computed; biases, norms,
-        softmax and activations are not.
+        What the network computes, so windows at a border that are smaller than the rest
+        count as small as they are; biases, norms, softmax and activations do not count.
 
         Args:
             size: Image height and width in pixels.
@@ -286,12 +287,13 @@ class Topology:
         total = prod(grids[0]) * 3 * self.widths[0] * self.kernels[0]**2
         for stage, grid in zip(self._built_stages(out_indices), grids):
             total += prod(grid) * stage.reduction_weights
-            windows = [lay_windows(tokens, pixels, stage.splits, pretrain_img_size)
-                       for tokens, pixels in zip(grid, size)]
-            window_tokens = prod(window.edge for window in windows)
-            tokens = window_tokens * prod(window.count for window in windows)
-            attention = 2 * tokens * window_tokens * stage.attn_dims
-            total += stage.depth * (tokens * stage.block_weights + attention)
+            edges = [lay_windows(tokens, pixels, stage.splits, pretrain_img_size).edge
+                     for tokens, pixels in zip(grid, size)]
+            # whole windows and, where the edge does not divide the grid, a smaller one
+            pairs = prod(tokens // edge * edge**2 + (tokens % edge)**2
+                         for tokens, edge in zip(grid, edges))
+            attention = 2 * pairs * stage.attn_dims
+            total += stage.depth * (prod(grid) * stage.block_weights + attention)
         if num_classes:
             last = self.widths[max(out_indices)]
             total += last * (last + num_classes)

@@ -139,9 +139,14 @@ def _read_state(checkpoint: str, map_location: str) -> Dict[str, Tensor]:
     except Exception as error:  # whatever unpickling a damaged file raises
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f'{checkpoint}: not a readable checkpoint ({line})') from None
-    state = loaded.get('state_dict', loaded.get('model', loaded))
+    state = loaded
+    if isinstance(loaded, dict):
+        state = loaded.get('state_dict', loaded.get('model', loaded))
+    if not isinstance(state, dict):
+        raise InputError(f'{checkpoint}: not a readable checkpoint (it holds '
+                         f'{type(state).__name__} instead of named tensors)')
     return {re.sub(r'^module\.', '', key): value for key, value in state.items()
-            if isinstance(value, Tensor)}
+            if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def _shapes_fit(key: str, loaded: Tensor, own: Tensor) -> bool:

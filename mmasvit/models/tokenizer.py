@@ -92,26 +92,25 @@ class ReEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``."""
         pad = same_padding(x.shape[1:3], self.kernel_size, self.stride)
-        x = F.pad(x, (0, 0, *pad))
+        padded = F.pad(x, (0, 0, *pad))
         if self.fused and isinstance(self.norm, nn.LayerNorm):
-            return self._convolve(x)
-        return self.reduction(self.norm(self._unfold(x)))
+            return self._convolve(padded, self._patch_rstd(x, pad))
+        return self.reduction(self.norm(self._unfold(padded)))
 
     def _unfold(self, x: Tensor) -> Tensor:
         k = self.kernel_size
         patches = x.unfold(1, k, self.stride).unfold(2, k, self.stride)
         return patches.flatten(3)  # (N, h, w, C * K * K)
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, rstd: Tensor) -> Tensor:
         k, norm = self.kernel_size, self.norm
         weight = self.reduction.weight * norm.weight
         weight = weight - weight.mean(dim=1, keepdim=True)
         y = F.conv2d(x.permute(0, 3, 1, 2),
                      weight.view(-1, self.in_channels, k, k), stride=self.stride)
-        return (y.permute(0, 2, 3, 1) * self._patch_rstd(x) +
-                self.reduction.weight @ norm.bias)
+        return y.permute(0, 2, 3, 1) * rstd + self.reduction.weight @ norm.bias
 
-    def _patch_rstd(self, x: Tensor) -> Tensor:
+    def _patch_rstd(self, x: Tensor, pad: Tuple[int, ...]) -> Tensor:
         """Reciprocal standard deviation of each patch, ``(N, h, w, 1)``.
 
         The variance is the mean of the tokens' variances plus the variance of the
@@ -120,10 +119,12 @@ class ReEmbedding(nn.Module):
         if x.dtype in (torch.float16, torch.bfloat16):
             x = x.float()
         var, mean = torch.var_mean(x, dim=-1, correction=0)
-        # averages around the map's own level keep the difference of squares small
-        mean = mean - mean.mean(dim=(1, 2), keepdim=True)
+        # averages around the level of the map, not of its padding, keep the difference
+        # of squares small
+        level = mean.mean(dim=(1, 2), keepdim=True)
+        var, mean = F.pad(var, pad), F.pad(mean, pad) - level
         maps = torch.stack((mean, var + mean.square()), dim=1)
         box_mean, box_square = F.avg_pool2d(
             maps, self.kernel_size, self.stride).unbind(1)
-        variance = box_square - box_mean.square()
+        variance = (box_square - box_mean.square()).clamp_min(0)  # may round below
         return (variance + self.norm.eps).rsqrt().unsqueeze(-1)

@@ -1,0 +1,65 @@
+"""The demo's classifier: a tiny As-ViT on crops of generated shapes, 64 px.
+
+    python tools/make_shapes_coco.py data/shapes --images 6000 --crops 64
+    bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
+
+Its checkpoint is where ``cascade_asvit_tiny_shapes.py`` starts from, as a detector on
+COCO starts from a classifier on ImageNet. It reproduces nothing of the paper.
+"""
+_base_ = ['mmpretrain::_base_/default_runtime.py']
+custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
+
+max_epochs = 15
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(num_classes=5, mean=[123.675, 116.28, 103.53],
+                           std=[58.395, 57.12, 57.375], to_rgb=True),
+    backbone=dict(
+        type='AsViT', arch='8,4,3,1|4,2,3,1|4,1,4,1|4,1,4,1|16,32', out_indices=(3, ),
+        pretrain_img_size=128, use_abs_pos_embed=False,
+        # a deviation of 0.02 suits widths of hundreds; at 32 the blocks would add nothing
+        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='VisionTransformerClsHead', num_classes=5, in_channels=256,
+              hidden_dim=256,
+              init_cfg=dict(type='TruncNormal', layer='Linear', std=.02)))
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomCrop', crop_size=64, padding=4, padding_mode='edge'),
+    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25],
+         direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+train_dataloader = dict(
+    batch_size=16, num_workers=1, drop_last=True, persistent_workers=False,
+    worker_init_fn=dict(type='mmengine.seed_worker'),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='CustomDataset', data_root='data/shapes/crops/train',
+                 pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=64, num_workers=1, persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='CustomDataset', data_root='data/shapes/crops/val',
+                 pipeline=test_pipeline))
+val_evaluator = dict(type='Accuracy', topk=(1, ))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=0, T_max=max_epochs,
+         eta_min=1e-5, convert_to_iter_based=True),
+]
+custom_hooks = [dict(type='EpochSeedHook')]
+default_hooks = dict(logger=dict(interval=20),
+                     checkpoint=dict(interval=5, max_keep_ckpts=1))
+randomness = dict(seed=0)

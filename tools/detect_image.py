@@ -1,0 +1,120 @@
+"""Detect objects in images: pictures with boxes and masks, and a json of results.
+
+Writes OUT/<image name>.jpg for each image and OUT/detections.json, a list in COCO's
+results format (bbox as x, y, width, height in pixels; masks as compressed RLE). An
+image_id is the number that the file name is, as in COCO, else its place in the list.
+"""
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Dict, List
+
+from mmasvit.errors import InputError, one_line_errors
+
+SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the detector')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('images', help='an image, or a folder of images')
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
+    parser.add_argument('--score-thr', type=float, default=0.3,
+                        help='draw what scores at least this (default: %(default)s); the '
+                        'json holds everything')
+    parser.add_argument('--device', help='such as cuda:0 or cpu; default: a GPU if any')
+    return parser.parse_args()
+
+
+def find_images(path: str) -> List[Path]:
+    """The images that a path means, each checked to be readable.
+
+    Raises:
+        InputError: If there is none, or one is missing or damaged.
+    """
+    from mmasvit.datasets.checks import check_images
+    if os.path.isdir(path):
+        images = sorted(item for item in Path(path).iterdir()
+                        if item.suffix.lower() in SUFFIXES)
+        if not images:
+            raise InputError(f'folder {path} has no image ({", ".join(SUFFIXES)})')
+    else:
+        images = [Path(path)]
+    check_images([str(image) for image in images])
+    return images
+
+
+def category_ids(cfg, classes: List[str]) -> Dict[str, int]:
+    """Ids of the classes: the dataset's own if its annotation file is at hand."""
+    ann_file = (cfg.get('test_evaluator') or {}).get('ann_file')
+    if ann_file and os.path.isfile(ann_file):
+        from mmasvit.datasets.checks import read_coco
+        known = {category['name']: category['id']
+                 for category in read_coco(ann_file, classes)['categories']}
+        if set(classes) <= set(known):
+            return {name: known[name] for name in classes}
+    return {name: number for number, name in enumerate(classes, 1)}
+
+
+def to_coco(instances, image_id: int, ids: List[int]) -> List[dict]:
+    """One image's predictions in COCO's results format."""
+    import numpy as np
+    import pycocotools.mask
+    results = []
+    instances = instances.cpu()
+    for i, (box, score, label) in enumerate(zip(
+            instances.bboxes.tolist(), instances.scores.tolist(),
+            instances.labels.tolist())):
+        result = dict(image_id=image_id, category_id=ids[label], score=score,
+                      bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]])
+        if 'masks' in instances:
+            mask = np.asfortranarray(instances.masks[i].numpy(), dtype=np.uint8)
+            rle = pycocotools.mask.encode(mask)
+            result['segmentation'] = dict(size=rle['size'],
+                                          counts=rle['counts'].decode())
+        results.append(result)
+    return results
+
+
+def main() -> None:
+    """Check the input, detect, draw, write."""
+    args = parse_args()
+    import mmcv
+    import torch
+    from mmdet.apis import inference_detector, init_detector
+    from mmdet.registry import VISUALIZERS
+    from rich.progress import track
+
+    from mmasvit.engine.launch import check_checkpoint, check_writable, load_config
+    images = find_images(args.images)
+    check_checkpoint(args.checkpoint)
+    cfg = load_config(args.config)
+    check_writable(args.out)
+    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    model = init_detector(cfg, args.checkpoint, device=device)
+    visualizer = VISUALIZERS.build(cfg.visualizer)
+    visualizer.dataset_meta = model.dataset_meta
+    classes = list(model.dataset_meta['classes'])
+    ids = list(category_ids(cfg, classes).values())
+    results = []
+    for number, path in enumerate(track(images, 'detecting'), 1):
+        sample = inference_detector(model, str(path))
+        image_id = int(path.stem) if path.stem.isdecimal() else number
+        results += to_coco(sample.pred_instances, image_id, ids)
+        visualizer.add_datasample(
+            path.stem, mmcv.imread(str(path), channel_order='rgb'), sample,
+            draw_gt=False, pred_score_thr=args.score_thr,
+            out_file=str(Path(args.out, f'{path.stem}.jpg')))
+    temporary = Path(args.out, 'detections.json.tmp')
+    temporary.write_text(json.dumps(results))
+    temporary.replace(Path(args.out, 'detections.json'))
+    print(f'{len(images)} pictures and {len(results)} detections in {args.out}')
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

@@ -1,0 +1,96 @@
+"""Count the parameters and multiply-accumulates of a config's model and backbone.
+
+Matrix products and convolutions are counted, attention included, biases and norms not.
+Windows smaller than the rest at a border are counted as small as they are. A detector is
+run as mmdet's own counter runs it: every proposal of the region proposal network (at
+most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too.
+"""
+import argparse
+import json
+import os
+
+from mmasvit.errors import InputError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
+                        help='height and width, or one number for both; default: 224, or '
+                        '1024 for a detector')
+    parser.add_argument('--out', metavar='FILE.json', help='also write the numbers there')
+    parser.add_argument('--cfg-options', nargs='+', metavar='K=V',
+                        help='override settings of the config')
+    return parser.parse_args()
+
+
+def measure(cfg, shape) -> dict:
+    """Numbers of one config's model.
+
+    Args:
+        cfg: The config.
+        shape: Height and width in pixels, or None for the default.
+    """
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+
+    from mmasvit.analysis import count_macs, use_explicit_paths
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    detector = 'neck' in cfg.model and 'rpn_head' in cfg.model
+    height, width = shape or ((1024, 1024) if detector else (224, 224))
+    torch.manual_seed(0)  # which boxes survive suppression depends on the weights
+    model = MODELS.build(cfg.model).eval()
+    use_explicit_paths(model)
+    images = torch.rand(1, 3, height, width)
+    if detector:
+        from mmdet.structures import DetDataSample
+        sample = DetDataSample(metainfo=dict(
+            img_shape=(height, width), ori_shape=(height, width),
+            pad_shape=(height, width), batch_input_shape=(height, width),
+            scale_factor=(1., 1.)))
+        macs = count_macs(lambda: model(images, [sample], mode='tensor'))
+    else:
+        macs = count_macs(lambda: model(images, mode='tensor'))
+    parameters = [sum(p.numel() for p in part.parameters())
+                  for part in (model, model.backbone)]
+    return dict(params=parameters[0], macs=macs, backbone_params=parameters[1],
+                backbone_macs=count_macs(lambda: model.backbone(images)),
+                shape=[height, width])
+
+
+def main() -> None:
+    """Print the numbers, and write them if asked to."""
+    args = parse_args()
+    from mmengine.config import DictAction
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmasvit.engine.launch import load_config
+    shape = args.shape and (args.shape * 2)[:2]
+    if shape and (len(args.shape) > 2 or min(shape) < 4):
+        raise InputError(f'--shape takes one or two sizes of at least 4 px, got '
+                         f'{args.shape}')
+    options = dict(item.split('=', 1) for item in args.cfg_options or ())
+    options = {key: DictAction._parse_iterable(value) for key, value in options.items()}
+    numbers = measure(load_config(args.config, options), shape)
+    table = Table(title=f'{args.config} at {numbers["shape"][0]} x {numbers["shape"][1]}')
+    for heading in ('', 'parameters (M)', 'multiply-accumulates (G)'):
+        table.add_column(heading, justify='right')
+    for row, prefix in (('model', ''), ('backbone', 'backbone_')):
+        table.add_row(row, f'{numbers[prefix + "params"] / 1e6:.3f}',
+                      f'{numbers[prefix + "macs"] / 1e9:.3f}')
+    Console().print(table)
+    if args.out:
+        temporary = f'{args.out}.tmp'
+        try:
+            with open(temporary, 'w') as file:
+                json.dump(numbers, file, indent=1)
+            os.replace(temporary, args.out)
+        except OSError as error:
+            raise InputError(f'--out {args.out}: {error.strerror}') from None
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

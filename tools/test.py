@@ -1,0 +1,57 @@
+"""Evaluate a checkpoint on the test data of a config."""
+import argparse
+
+from mmasvit.errors import InputError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; the flags are mmdet's."""
+    from mmasvit.engine.launch import add_run_arguments
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='FILE.pkl',
+                        help='keep the predictions for offline evaluation')
+    parser.add_argument('--show', action='store_true', help='show the predictions')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw the predictions beside '
+                        'the ground truth into DIR of the work directory')
+    parser.add_argument('--wait-time', type=float, default=2,
+                        help='seconds that --show shows a picture')
+    add_run_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check what can be checked first, then evaluate."""
+    args = parse_args()
+    from mmasvit.engine import launch
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        raise InputError(f'--out must end in .pkl or .pickle, got {args.out}')
+    cfg = launch.load_config(args.config, args.cfg_options)
+    launch.check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    launch.prepare(cfg, args)
+    launch.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check)
+    if args.show or args.show_dir:
+        hook = cfg.default_hooks.get('visualization')
+        if hook is None:
+            raise InputError(f'--show: config {args.config} has no '
+                             'default_hooks.visualization')
+        hook.draw = hook.enable = True
+        if 'Det' in hook.type:
+            hook.pop('enable')
+            hook.test_out_dir = args.show_dir
+        else:
+            hook.pop('draw')
+            hook.out_dir = args.show_dir
+        hook.show, hook.wait_time = args.show, args.wait_time
+    runner = launch.build_runner(cfg)
+    if args.out:
+        from mmengine.evaluator import DumpResults
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()

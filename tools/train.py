@@ -1,0 +1,46 @@
+"""Train the model of a config: detector, classifier, or anything else that runs."""
+import argparse
+
+from mmasvit.errors import InputError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    from mmasvit.engine.launch import add_run_arguments
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from CHECKPOINT, or without a value from the latest '
+                        'one in the work directory')
+    parser.add_argument('--amp', action='store_true',
+                        help='train under bfloat16 autocast')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate with the batch in use')
+    add_run_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check everything that can be checked first, then train."""
+    args = parse_args()
+    from mmasvit.engine import launch
+    cfg = launch.load_config(args.config, args.cfg_options)
+    if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise InputError(f'--auto-scale-lr: config {args.config} has no '
+                             'auto_scale_lr=dict(base_batch_size=...)')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    launch.check_checkpoint(cfg.get('load_from'))
+    launch.prepare(cfg, args)
+    launch.check_data(cfg, images=not args.no_data_check)
+    launch.build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
