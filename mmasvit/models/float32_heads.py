@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class Float32RoIExtractor(SingleRoIExtractor):
     """``SingleRoIExtractor`` that works in float32 whatever the maps' dtype.
 
@@ -28,7 +28,7 @@ class Float32RoIExtractor(SingleRoIExtractor):
                                    roi_scale_factor)
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class Float32RPNHead(RPNHead):
     """``RPNHead`` whose scores and offsets come out in float32.
 

@@ -9,7 +9,7 @@ from mmengine.registry import FUNCTIONS, HOOKS
 from mmengine.runner import Runner
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)
 class EpochSeedHook(Hook):
     """Seed all generators anew at each epoch's start, by (seed, epoch, rank).
 
@@ -29,7 +29,7 @@ class EpochSeedHook(Hook):
         torch.manual_seed(seed)
 
 
-@FUNCTIONS.register_module()
+@FUNCTIONS.register_module(force=True)
 def seed_worker(worker_id: int, **unused) -> None:
     """Seed a data worker's ``numpy`` and ``random`` from its torch seed.
 

@@ -9,7 +9,7 @@ from mmengine.runner.amp import autocast
 from torch import nn
 
 
-@OPTIM_WRAPPERS.register_module()
+@OPTIM_WRAPPERS.register_module(force=True)
 class Bf16OptimWrapper(OptimWrapper):
     """An ``OptimWrapper`` whose forward pass runs under bfloat16 autocast.
 

@@ -1,0 +1,127 @@
+"""Every shipped config, built at its full size and trained one step at a small one."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted(path.name for path in (ROOT / 'configs').glob('*asvit*.py'))
+DETECTORS = [name for name in CONFIGS if name.startswith('cascade')]
+CLASSIFIERS = [name for name in CONFIGS if name not in DETECTORS]
+
+
+def build(name):
+    """Config and model, without a checkpoint and without skipped branches."""
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.drop_path_rate = 0.
+    if (cfg.model.backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
+        cfg.model.backbone.init_cfg = None
+    if 'pad_size_divisor' in cfg.model.data_preprocessor:
+        cfg.model.data_preprocessor.pad_size_divisor = 32
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return cfg, model.train()
+
+
+def detector_batch(cfg, size):
+    """Two images with three objects each, masks too, in the dataset's own form."""
+    import numpy as np
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+    inputs, samples = [], []
+    for _ in range(2):
+        inputs.append(torch.randint(0, 256, (3, size, size), dtype=torch.uint8))
+        boxes = torch.tensor([[4., 4, 40, 44], [30, 60, 90, 110], [2, 50, 120, 126]])
+        masks = np.zeros((3, size, size), np.uint8)
+        for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist()):
+            mask[top:bottom, left:right] = 1
+        sample = DetDataSample(metainfo=dict(
+            img_shape=(size, size), ori_shape=(size, size), scale_factor=(1., 1.)))
+        sample.gt_instances = InstanceData(
+            bboxes=HorizontalBoxes(boxes), labels=torch.tensor([0, 1, 2]),
+            masks=BitmapMasks(masks, size, size))
+        sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes(boxes[:0]))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def classifier_batch(cfg, size):
+    from mmpretrain.structures import DataSample
+    classes = cfg.model.head.num_classes
+    return dict(inputs=torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8),
+                data_samples=[DataSample().set_gt_label(i % classes) for i in range(4)])
+
+
+def without_gradient(model):
+    """Names of parameters whose gradient is missing, not finite, or zero throughout."""
+    return [name for name, parameter in model.named_parameters()
+            if parameter.requires_grad and (
+                parameter.grad is None or not parameter.grad.isfinite().all()
+                or not parameter.grad.any())]
+
+
+def train_two_steps(cfg, model, batch):
+    """Gradients of the second step: whatever starts at zero has moved by then."""
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    for last in (False, True):
+        with wrapper.optim_context(model):
+            data = model.data_preprocessor(batch, True)
+            total, _ = model.parse_losses(model(**data, mode='loss'))
+        total.backward()
+        assert total.isfinite()
+        if not last:
+            wrapper.step()
+            wrapper.zero_grad()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_classifier_trains(name):
+    cfg, model = build(name)
+    train_two_steps(cfg, model, classifier_batch(cfg, 64))
+    assert without_gradient(model) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', DETECTORS)
+def test_detector_trains(name):
+    cfg, model = build(name)
+    # the parameters of later cascade stages need positive boxes there
+    for stage in model.roi_head.bbox_assigner:
+        stage.pos_iou_thr = stage.neg_iou_thr = stage.min_pos_iou = 0.5
+    train_two_steps(cfg, model, detector_batch(cfg, 128))
+    assert without_gradient(model) == []
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_docstring_says_how_to_run_it(name):
+    head = (ROOT / 'configs' / name).read_text().split('"""')[1]
+    assert f'configs/{name}' in head
+
+
+@pytest.mark.parametrize('size, params', [('small', 29.05), ('base', 52.62),
+                                          ('large', 88.15)])
+def test_classifier_has_the_papers_size(size, params):
+    _, model = build(f'asvit_{size}_in1k.py')
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == params
+
+
+def test_large_detector_has_the_papers_size():
+    _, model = build('cascade_asvit_large_coco.py')
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    assert abs(millions / 138.8 - 1) < 0.01
+
+
+def test_detector_channels_are_the_backbones():
+    for name in DETECTORS:
+        cfg, model = build(name)
+        assert tuple(cfg.model.neck.in_channels) == model.backbone.out_channels
+        assert tuple(cfg.model.rpn_head.get('anchor_generator', {}).get(
+            'strides', (4, 8, 16, 32))[:4]) == model.backbone.out_strides

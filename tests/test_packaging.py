@@ -1,0 +1,100 @@
+"""What ends up in the built package, and what it asks pip to install."""
+import ast
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# What a user has when there is an mmdet or an mmpretrain; pip must not touch it.
+BROUGHT_ALONG = {'torch', 'torchvision', 'mmengine', 'mmcv', 'cv2', 'PIL', 'mmdet',
+                 'mmpretrain'}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout in small, with a config, a tool and what must not be packaged."""
+    copy = tmp_path / 'checkout'
+    for name, text in {'mmasvit/__init__.py': '', 'mmasvit/models/__init__.py': '',
+                       'configs/some_config.py': '', 'configs/_base_/some_base.py': '',
+                       'tools/some_tool.py': '', 'tools/dist.sh': '',
+                       'tools/__pycache__/some_tool.pyc': '',
+                       'requirements/some.txt': '', 'tests/test_some.py': ''}.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text)
+    for name in ('setup.py', 'MANIFEST.in', 'mmasvit/version.py'):
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+def build(checkout, *command):
+    """Run setup.py; return the one file that it makes."""
+    subprocess.run([sys.executable, 'setup.py', '-q', *command], cwd=checkout,
+                   check=True, capture_output=True)
+    made, = (checkout / 'dist').iterdir()
+    return made
+
+
+def assert_is_complete(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {'mmasvit/.mim/configs/some_config.py', 'mmasvit/.mim/tools/some_tool.py',
+            'mmasvit/.mim/configs/_base_/some_base.py', 'mmasvit/.mim/tools/dist.sh',
+            'mmasvit/models/__init__.py'} <= names
+    assert not [name for name in names if '__pycache__' in name or 'test_' in name]
+
+
+def test_wheel_carries_configs_and_tools_for_mim(checkout):
+    assert_is_complete(build(checkout, 'bdist_wheel'))
+    assert not (checkout / 'mmasvit/.mim').exists()  # the source tree stays as it is
+
+
+def test_wheel_from_the_source_distribution_is_the_same(checkout, tmp_path):
+    with tarfile.open(build(checkout, 'sdist')) as archive:
+        archive.extractall(tmp_path / 'unpacked', filter='data')
+    unpacked, = (tmp_path / 'unpacked').iterdir()
+    assert_is_complete(build(unpacked, 'bdist_wheel'))
+
+
+def test_removed_config_does_not_come_back(checkout):
+    build(checkout, 'bdist_wheel').unlink()
+    (checkout / 'configs/some_config.py').rename(checkout / 'configs/other_config.py')
+    names = zipfile.ZipFile(build(checkout, 'bdist_wheel')).namelist()
+    assert 'mmasvit/.mim/configs/other_config.py' in names
+    assert 'mmasvit/.mim/configs/some_config.py' not in names
+
+
+def declared():
+    """Read what setup.py asks pip to install, and the extras."""
+    program = ('from distutils.core import run_setup\n'
+               'd = run_setup("setup.py", stop_after="init")\n'
+               'print(repr((d.install_requires, d.extras_require)))')
+    shown = subprocess.run([sys.executable, '-c', f'import setuptools\n{program}'],
+                           cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    required, extras = ast.literal_eval(shown.splitlines()[-1])
+    return required, [name for names in extras.values() for name in names]
+
+
+def test_nothing_of_the_user_is_replaced():
+    required, _ = declared()
+    for requirement in required:
+        # No version: whatever is there will do.
+        assert requirement.isidentifier()
+        assert 'mm' not in requirement and 'torch' not in requirement
+
+
+def test_every_import_is_declared():
+    imported = set()
+    for path in (ROOT / 'mmasvit').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split('.')[0])
+    required, extras = declared()
+    names = {requirement.split('>')[0] for requirement in required + extras}
+    foreign = imported - set(sys.stdlib_module_names) - {'mmasvit'} - BROUGHT_ALONG
+    assert foreign <= names

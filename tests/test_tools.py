@@ -1,0 +1,265 @@
+"""The command line tools as a user calls them: real processes, real data, small."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
+CLASSIFIER = 'configs/asvit_tiny_shapes.py'
+
+
+def command(*words, processes=0):
+    start = [sys.executable]
+    if processes:
+        start += ['-m', 'torch.distributed.run', '--standalone',
+                  f'--nproc_per_node={processes}']
+    return start + [str(word) for word in words]
+
+
+def run(*words, processes=0, status=0):
+    """Run a tool and return what it printed; its exit status is checked."""
+    done = subprocess.run(command(*words, processes=processes), cwd=ROOT, text=True,
+                          capture_output=True, stdin=subprocess.DEVNULL,
+                          env=dict(os.environ, OMP_NUM_THREADS='1'))
+    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def fails(*words):
+    """The one line that a tool prints for bad input."""
+    lines = run(*words, status=2).stderr.strip().splitlines()
+    errors = [line for line in lines if line.startswith('error: ')]
+    assert len(errors) == 1 and lines[-1] == errors[0], lines
+    assert not any('Traceback' in line for line in lines)
+    return errors[0]
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data') / 'shapes'
+    run('tools/make_shapes_coco.py', folder, '--images', 8, '--val-images', 4,
+        '--size', 96, '--crops', 64)
+    return folder
+
+
+def detector_options(shapes, **more):
+    loader = 'train_dataloader.dataset.'
+    options = {
+        loader + 'data_root': f'{shapes}/',
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.num_workers': 0,
+        'val_dataloader.dataset.data_root': f'{shapes}/',
+        'val_dataloader.num_workers': 0,
+        'test_dataloader.dataset.data_root': f'{shapes}/',
+        'test_dataloader.num_workers': 0,
+        'val_evaluator.ann_file': f'{shapes}/annotations/instances_val2017.json',
+        'test_evaluator.ann_file': f'{shapes}/annotations/instances_val2017.json',
+        'model.backbone.init_cfg': 'None',
+        'default_hooks.logger.interval': 1,
+        **more,
+    }
+    return ['--cfg-options'] + [f'{key}={value}' for key, value in options.items()]
+
+
+def classifier_options(shapes, **more):
+    options = {'train_dataloader.dataset.data_root': f'{shapes}/crops/train',
+               'val_dataloader.dataset.data_root': f'{shapes}/crops/val',
+               'test_dataloader.dataset.data_root': f'{shapes}/crops/val',
+               'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
+               'val_dataloader.num_workers': 0, 'default_hooks.logger.interval': 1,
+               **more}
+    return ['--cfg-options'] + [f'{key}={value}' for key, value in options.items()]
+
+
+def losses(work_dir):
+    """{(epoch, iteration): loss} of all that a work directory logged, in order."""
+    found = {}
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if 'loss' in row:
+                found[row['epoch'], row['iter']] = row['loss']
+    return found
+
+
+@pytest.mark.slow
+def test_killed_detector_run_resumes_to_the_same_losses(shapes, tmp_path):
+    options = detector_options(shapes, **{
+        'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 9,
+        'train_dataloader.num_workers': 1})
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    run('tools/train.py', DETECTOR, '--work-dir', whole, *options)
+    process = subprocess.Popen(
+        command('tools/train.py', DETECTOR, '--work-dir', killed, *options), cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    try:
+        while not any(epoch == 2 for epoch, _ in losses(killed)):
+            assert process.poll() is None, 'the run ended before it could be killed'
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert (killed / 'epoch_1.pth').exists() and not (killed / 'epoch_2.pth').exists()
+    run('tools/train.py', DETECTOR, '--work-dir', killed, '--resume', *options)
+    assert (killed / 'epoch_2.pth').exists()
+    expected, got = losses(whole), losses(killed)
+    assert len(expected) == 8 and got == expected
+    # the second epoch is not the first one again
+    assert len(set(expected.values())) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config, options, count', [
+    (DETECTOR, detector_options, 2), (CLASSIFIER, classifier_options, 2)])
+def test_two_processes_train_over_gloo(config, options, count, shapes, tmp_path):
+    loader = 'train_dataloader.dataset.'
+    more = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 9,
+            loader + ('indices' if config == DETECTOR else '_scope_'):
+            (8 if config == DETECTOR else 'mmpretrain')}
+    run('tools/train.py', config, '--work-dir', tmp_path, '--launcher', 'pytorch',
+        '--no-data-check', *options(shapes, **more), processes=2)
+    assert len(losses(tmp_path)) >= count
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.slow
+def test_classifier_becomes_detector_that_is_tested_and_detects(shapes, tmp_path):
+    classifier, detector = tmp_path / 'classifier', tmp_path / 'detector'
+    run('tools/train.py', CLASSIFIER, '--work-dir', classifier,
+        *classifier_options(shapes, **{'train_cfg.max_epochs': 1}))
+    options = detector_options(shapes, **{
+        'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1})
+    options = [word for word in options if 'init_cfg' not in word] + [
+        f'model.backbone.init_cfg.checkpoint={classifier}/epoch_1.pth']
+    printed = run('tools/train.py', DETECTOR, '--work-dir', detector, *options).stdout
+    assert 'AsViT: loaded ' in printed and 'newly initialised: norm0, norm1' in printed
+    checkpoint = detector / 'epoch_1.pth'
+    printed = run('tools/test.py', DETECTOR, checkpoint, '--work-dir', tmp_path / 'test',
+                  '--show-dir', 'pictures', '--out', tmp_path / 'out.pkl', *options)
+    assert 'coco/bbox_mAP' in printed.stdout and (tmp_path / 'out.pkl').exists()
+    assert len(list((tmp_path / 'test').glob('*/pictures/*.jpg'))) == 4
+
+    images = shapes / 'val2017'
+    run('tools/detect_image.py', DETECTOR, checkpoint, images, '--out', tmp_path / 'seen')
+    results = json.loads((tmp_path / 'seen' / 'detections.json').read_text())
+    assert len(list((tmp_path / 'seen').glob('*.jpg'))) == 4
+    names = {int(path.stem) for path in images.iterdir()}
+    for result in results:
+        assert result['image_id'] in names and 1 <= result['category_id'] <= 5
+        assert result['segmentation']['size'] == [96, 96]
+        x, y, width, height = result['bbox']
+        assert 0 <= x <= x + width <= 96 and 0 <= y <= y + height <= 96
+
+
+def test_get_flops_counts_what_the_closed_form_says(tmp_path):
+    from mmasvit import Topology
+    from mmasvit.topology import FAMILY
+    out = tmp_path / 'flops.json'
+    run('tools/get_flops.py', 'configs/asvit_small_in1k.py', '--shape', 100, 76,
+        '--out', out)
+    counted = json.loads(out.read_text())
+    small: Topology = FAMILY['small']
+    assert counted['params'] == small.count_params(1000)
+    assert counted['backbone_params'] == small.count_params()
+    assert counted['macs'] == small.count_macs((100, 76), 1000)
+    assert counted['backbone_macs'] == small.count_macs((100, 76))
+
+
+def test_get_flops_counts_a_detector(tmp_path):
+    out = tmp_path / 'flops.json'
+    run('tools/get_flops.py', DETECTOR, '--shape', 64, '--out', out)
+    counted = json.loads(out.read_text())
+    assert counted['backbone_macs'] < counted['macs']
+    assert counted['backbone_params'] < counted['params']
+
+
+class TestBadInput:
+    """Each gives its one line, exit status 2, and nothing half-written."""
+
+    def test_configs(self, tmp_path):
+        assert 'nowhere.py does not exist' in fails('tools/train.py', 'nowhere.py')
+        broken = tmp_path / 'broken.py'
+        broken.write_text('model = dict(')
+        assert 'broken.py cannot be read' in fails('tools/train.py', broken)
+
+    def test_unknown_arch(self, shapes, tmp_path):
+        options = detector_options(shapes, **{'model.backbone.arch': 'huge'})
+        assert "unknown arch 'huge'" in fails(
+            'tools/train.py', DETECTOR, '--work-dir', tmp_path, *options)
+
+    def test_annotations(self, shapes, tmp_path):
+        name = 'train_dataloader.dataset.ann_file'
+        for content, line in ((None, 'does not exist'), ('{', 'is not json'),
+                              ('{"images": [1], "annotations": []}', 'no categories'),
+                              ('[]', 'is a json list')):
+            path = tmp_path / 'annotations.json'
+            if content is not None:
+                path.write_text(content)
+            options = detector_options(shapes, **{name: path})
+            assert line in fails('tools/train.py', DETECTOR, '--work-dir',
+                                 tmp_path / 'work', *options)
+
+    def test_images(self, shapes, tmp_path):
+        folder = tmp_path / 'train2017'
+        folder.mkdir()
+        for path in (shapes / 'train2017').iterdir():
+            folder.joinpath(path.name).write_bytes(path.read_bytes())
+        victim = sorted(folder.iterdir())[0]
+        options = detector_options(shapes, **{
+            'train_dataloader.dataset.data_prefix.img': f'{folder}/'})
+        victim.write_bytes(victim.read_bytes()[:1500])
+        line = fails('tools/train.py', DETECTOR, '--work-dir', tmp_path / 'w', *options)
+        assert victim.name in line and 'cannot be decoded' in line
+        victim.unlink()
+        line = fails('tools/train.py', DETECTOR, '--work-dir', tmp_path / 'w', *options)
+        assert victim.name in line and 'does not exist' in line
+
+    def test_classes(self, shapes, tmp_path):
+        options = detector_options(shapes, **{
+            'train_dataloader.dataset.metainfo.classes': '"(\'cat\',\'dog\')"'})
+        line = fails('tools/train.py', DETECTOR, '--work-dir', tmp_path, *options)
+        assert 'none of the classes (cat, dog)' in line
+
+    def test_unwritable_work_dir(self, shapes, tmp_path):
+        blocker = tmp_path / 'file'
+        blocker.write_text('')
+        assert 'is not writable' in fails(
+            'tools/train.py', DETECTOR, '--work-dir', blocker / 'work',
+            *detector_options(shapes))
+
+    def test_checkpoints(self, shapes, tmp_path):
+        options = detector_options(shapes)
+        assert 'nothing.pth does not exist' in fails(
+            'tools/test.py', DETECTOR, 'nothing.pth', '--work-dir', tmp_path, *options)
+        assert 'nothing.pth does not exist' in fails(
+            'tools/train.py', DETECTOR, '--resume', 'nothing.pth', '--work-dir',
+            tmp_path, *options)
+        options = [word for word in options if 'init_cfg' not in word]
+        options.append('model.backbone.init_cfg.checkpoint=nothing.pth')
+        assert 'nothing.pth: no such checkpoint' in fails(
+            'tools/train.py', DETECTOR, '--work-dir', tmp_path, *options)
+
+    def test_detect_image(self, tmp_path):
+        words = ('tools/detect_image.py', DETECTOR, 'nothing.pth')
+        out = ('--out', tmp_path / 'out')
+        assert 'no.jpg does not exist' in fails(*words, 'no.jpg', *out)
+        assert 'has no image' in fails(*words, tmp_path, *out)
+        picture = tmp_path / 'cut.png'
+        Image.new('RGB', (64, 64)).save(picture)
+        picture.write_bytes(picture.read_bytes()[:-20])
+        assert 'cut.png cannot be decoded' in fails(*words, picture, *out)
+        Image.new('RGB', (64, 64)).save(picture)
+        assert 'nothing.pth does not exist' in fails(*words, picture, *out)
+        assert not (tmp_path / 'out').exists()
+
+    def test_get_flops(self):
+        config = 'configs/asvit_small_in1k.py'
+        assert '--shape takes' in fails('tools/get_flops.py', config, '--shape', 2)
