@@ -1,3 +1,10 @@
+"""Cascade Mask R-CNN with As-ViT-Base on COCO 2017 at 1024 x 1024 px (section 5.3).
+
+    bash tools/dist_train.sh configs/asvit_base_in1k.py 8           # the backbone first
+    bash tools/dist_train.sh configs/cascade_asvit_base_coco.py 8
+
+EXPECTED_base
+"""
 _base_ = './_base_/cascade_asvit_coco.py'
 
 model = dict(

@@ -15,7 +15,7 @@ custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 
 classes = ('circle', 'triangle', 'square', 'star', 'cross')
 num_classes = len(classes)
-channels = 64
+channels = 48
 max_epochs = 3
 
 # proposals of few hundred pixels: the finest level holds boxes up to 56 px
@@ -29,7 +29,7 @@ model = dict(
         init_cfg=dict(type='Pretrained', prefix='backbone.',
                       checkpoint='work_dirs/asvit_tiny_shapes/epoch_15.pth')),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels,
-              norm_cfg=dict(type='GN', num_groups=8)),
+              norm_cfg=dict(type='GN', num_groups=6)),
     rpn_head=dict(in_channels=channels, feat_channels=channels,
                   anchor_generator=dict(scales=[4])),
     roi_head=dict(
@@ -52,7 +52,7 @@ model = dict(
             dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=iou, neg_iou_thr=iou,
                                min_pos_iou=iou, match_low_quality=False,
                                ignore_iof_thr=-1),
-                 sampler=dict(type='RandomSampler', num=64, pos_fraction=0.25,
+                 sampler=dict(type='RandomSampler', num=48, pos_fraction=0.33,
                               neg_pos_ub=-1, add_gt_as_proposals=True),
                  mask_size=28, pos_weight=-1, debug=False)
             for iou in (0.5, 0.6, 0.7)
@@ -98,9 +98,10 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=2.0),
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
+    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.,
+                       custom_keys={'backbone': dict(lr_mult=0.5)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, T_max=max_epochs,

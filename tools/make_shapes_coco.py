@@ -4,7 +4,6 @@ Example:
     python tools/make_shapes_coco.py data/shapes --images 4000 --crops 64
 """
 import argparse
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional
@@ -13,8 +12,9 @@ from rich.console import Console
 from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                            TimeRemainingColumn)
 
-from mmasvit.datasets import (ShapesSettings, check_crop_size,
-                              make_classification_crops, make_shapes_coco)
+from mmasvit.datasets.crops import check_crop_size, make_classification_crops
+from mmasvit.datasets.shapes_coco import ShapesSettings, make_shapes_coco
+from mmasvit.errors import InputError, one_line_errors
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,11 +22,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         """Raise the message instead of printing the usage and leaving."""
-        raise ValueError(message)
+        raise InputError(message)
 
 
 def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
-    """Read the command line; raise a ValueError if it is wrong."""
+    """Read the command line; raise an InputError if it is wrong."""
     default = ShapesSettings()
     parser = Parser(
         prog='make_shapes_coco',
@@ -44,7 +44,7 @@ def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
             help=f'{what} (default: {value})')
     parser.add_argument(
         '--crops', type=int, metavar='PX',
-        help='also write a crop of this size for each object to '
+        help='also write a crop of this size for each object in plain view to '
         'OUT_DIR/crops/{train,val}/<category>/, to pre-train a classifier')
     return parser.parse_args(argv)
 
@@ -79,18 +79,14 @@ def make(args: argparse.Namespace) -> None:
               + ('written' if new else 'already there'))
 
 
-def main(argv: Optional[List[str]] = None) -> int:
-    """Run the tool; return its exit status."""
-    try:
-        make(parse_args(argv))
-    except (ValueError, OSError) as error:
-        print(f'make_shapes_coco: error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('make_shapes_coco: interrupted', file=sys.stderr)
-        return 130
-    return 0
+def main(argv: Optional[List[str]] = None) -> None:
+    """Run the tool."""
+    with one_line_errors():
+        try:
+            make(parse_args(argv))
+        except OSError as error:
+            raise InputError(error) from None
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from mmasvit.datasets import (CATEGORIES, ShapesSettings, make_classification_crops,
-                              make_image, make_shapes_coco)
-from mmasvit.datasets.crops import square_around
+from mmasvit.datasets.crops import (in_plain_view, make_classification_crops,
+                                     square_around)
+from mmasvit.datasets.shapes import CATEGORIES, make_image
+from mmasvit.datasets.shapes_coco import ShapesSettings, make_shapes_coco
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_shapes_coco.py'
-SMALL_SET = ShapesSettings(images=6, val_images=3, size=64, seed=7)
+SMALL_SET = ShapesSettings(images=10, val_images=8, size=128, seed=7)
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +59,8 @@ def test_set_is_what_pycocotools_expects(coco_dir, split):
     assert {'info', 'licenses'} < set(coco.dataset)
     for entry in coco.dataset['images']:
         image = cv2.imread(str(folder / entry['file_name']))
-        assert image.shape == (entry['height'], entry['width'], 3) == (64, 64, 3)
+        assert image.shape == (entry['height'], entry['width'], 3) == (
+            SMALL_SET.size, SMALL_SET.size, 3)
         assert coco.getAnnIds(entry['id'], iscrowd=False)
     assert len(coco.getAnnIds(iscrowd=True)) == 1
     assert [entry['id'] for entry in coco.dataset['annotations']] == list(
@@ -79,7 +81,7 @@ def test_an_image_depends_on_seed_split_and_position_only(coco_dir, tmp_path):
         text = (root / 'annotations' / 'instances_train2017.json').read_text()
         return json.loads(text)['annotations']
 
-    more = ShapesSettings(images=9, val_images=1, size=64, seed=7)
+    more = ShapesSettings(images=13, val_images=1, size=SMALL_SET.size, seed=7)
     make_shapes_coco(tmp_path / 'more', more)
     first = contents(coco_dir / 'train2017')
     second = contents(tmp_path / 'more' / 'train2017')
@@ -95,17 +97,39 @@ def test_an_image_depends_on_seed_split_and_position_only(coco_dir, tmp_path):
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
-def test_crops_show_every_object_once(coco_dir, split):
+def test_crops_show_every_object_in_plain_view_once(coco_dir, split):
     coco = COCO(coco_dir / 'annotations' / f'instances_{split}2017.json')
-    expected = {
-        f'{CATEGORIES[entry["category_id"] - 1]}/{entry["id"]:012d}.jpg'
-        for entry in coco.dataset['annotations'] if not entry['iscrowd']}
     crops = contents(coco_dir / 'crops' / split)
-    assert set(crops) == expected
+    seen = {
+        f'{CATEGORIES[entry["category_id"] - 1]}/{entry["id"]:012d}.jpg': entry
+        for entry in coco.dataset['annotations']
+        if in_plain_view(entry, coco.imgToAnns[entry['image_id']])}
+    assert set(crops) == set(seen) and 0 < len(seen) < len(coco.anns)
+    for entry in seen.values():
+        assert not entry['iscrowd']
+        assert entry['occlusion'] + entry['truncation'] <= 0.1
     for data in crops.values():
         assert cv2.imdecode(np.frombuffer(data, np.uint8), 1).shape == (32, 32, 3)
     folders = sorted(path.name for path in (coco_dir / 'crops' / split).iterdir())
     assert folders == sorted(CATEGORIES)  # the same labels, however few the objects
+
+
+def annotation(number, bbox, **more):
+    return dict(dict(id=number, bbox=bbox, iscrowd=0, occlusion=0., truncation=0.), **more)
+
+
+@pytest.mark.parametrize('more, other, expected', [
+    ({}, [100, 100, 20, 20], True),  # far away
+    ({}, [30, 30, 20, 20], False),  # on top of it
+    ({}, [45, 11, 50, 60], False),  # half of the context beside it
+    ({}, [50, 30, 4, 4], True),  # a little in the corner of the context
+    (dict(occlusion=0.2), [100, 100, 20, 20], False),
+    (dict(occlusion=0.06, truncation=0.06), [100, 100, 20, 20], False),
+    (dict(iscrowd=1), [100, 100, 20, 20], False),
+])
+def test_plain_view(more, other, expected):
+    mine = annotation(1, [20, 20, 30, 30], **more)
+    assert in_plain_view(mine, [mine, annotation(2, other)]) is expected
 
 
 @pytest.mark.parametrize('bbox, expected', [
@@ -123,10 +147,14 @@ def test_squares_stay_in_the_image(bbox, expected):
 
 def run(tool, capsys, *args):
     """Run the tool; return its status, its output and its only line of errors."""
-    status = tool.main([str(arg) for arg in args])
+    status = 0
+    try:
+        tool.main([str(arg) for arg in args])
+    except SystemExit as stop:
+        status = stop.code
     out, err = capsys.readouterr()
     if status:
-        assert err.startswith('make_shapes_coco: error: ') and err.count('\n') == 1
+        assert err.startswith('error: ') and err.count('\n') == 1
     return status, out, err
 
 

@@ -1,0 +1,45 @@
+# `make` lists the targets. Each of them sets everything up first: .venv/ in this folder.
+
+# The first Python that really starts (a pyenv shim may exist and not work).
+ifndef PYTHON
+PYTHON := $(shell for name in python3.11 python3; do \
+	$$name -c '' >/dev/null 2>&1 && echo $$name && break; done)
+endif
+
+# Without GPU operators nothing may run on the GPU either.
+ifneq ($(filter-out 0,$(MMASVIT_CPU_ONLY)),)
+export CUDA_VISIBLE_DEVICES :=
+endif
+# These would make .venv/bin/python import other people's packages.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help set-up demo test bench clean
+
+help:
+	@echo 'make demo     train, score and draw the demo detector on generated data'
+	@echo 'make test     run all tests'
+	@echo 'make bench    run the benchmarks'
+	@echo 'make set-up   only install everything into .venv/ (the others do it by themselves)'
+	@echo 'make clean    remove build leftovers; .venv/ and work_dirs/ stay'
+	@echo
+	@echo 'PYTHON=...          the Python 3.11 that .venv/ is made from'
+	@echo 'MMASVIT_CPU_ONLY=1  leave the GPU alone: no nvcc needed'
+
+set-up:
+	@'$(PYTHON)' -c '' 2>/dev/null || { echo 'set-up: no working Python 3$(PYTHON:%= at %):' \
+		'install Python 3.11, or name one: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@'$(PYTHON)' tools/set_up.py
+
+demo: set-up
+	@.venv/bin/python tools/demo.py
+
+test: set-up
+	@.venv/bin/python -m pytest tests -p no:cacheprovider -q --durations=15
+
+bench: set-up
+	@for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit; done
+
+clean:
+	rm -rf build dist mmasvit.egg-info .pytest_cache
+	find . \( -path ./.venv -o -path ./data -o -path ./work_dirs \) -prune \
+		-o -name __pycache__ -prune -exec rm -rf {} +

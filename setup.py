@@ -1,0 +1,55 @@
+"""Packaging of mmasvit.
+
+``install_requires`` names no mm package and no torch on purpose: mmdet and mmpretrain
+exist as originals and as maintained forks under other names, and pip would install one
+beside (that is, over) the other. Whoever installs mmasvit has one of them already;
+``requirements/`` pins a complete environment for those who have none.
+"""
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+MIM_FOLDERS = ('configs', 'tools')
+
+
+class BuildPyWithMim(build_py):
+    """Put what ``mim`` looks for into ``mmasvit/.mim`` of the built package.
+
+    It goes straight into the build directory: the source tree stays as it is.
+    """
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # the checkout itself has the folders
+            return
+        mim = Path(self.build_lib, 'mmasvit', '.mim')
+        for folder in MIM_FOLDERS:
+            shutil.rmtree(mim / folder, ignore_errors=True)
+            shutil.copytree(ROOT / folder, mim / folder,
+                            ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+
+
+def version():
+    """Read the version without importing the package, which would need torch."""
+    names = {}
+    exec((ROOT / 'mmasvit' / 'version.py').read_text(), names)
+    return names['__version__']
+
+
+setup(
+    name='mmasvit',
+    version=version(),
+    description='The As-ViT family for OpenMMLab: backbones, topology search, scaling',
+    packages=find_packages(include=['mmasvit', 'mmasvit.*']),
+    cmdclass={'build_py': BuildPyWithMim},
+    python_requires='>=3.10',
+    install_requires=['numpy', 'matplotlib', 'rich'],
+    extras_require={
+        'detection': ['pycocotools>=2.0.11', 'scipy', 'shapely'],
+        'tests': ['pytest'],
+    },
+    zip_safe=False,
+)
