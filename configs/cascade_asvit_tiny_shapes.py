@@ -16,7 +16,7 @@ custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 classes = ('circle', 'triangle', 'square', 'star', 'cross')
 num_classes = len(classes)
 channels = 48
-max_epochs = 3
+max_epochs = 2
 
 # proposals of few hundred pixels: the finest level holds boxes up to 56 px
 roi_extractor = dict(roi_layer=dict(sampling_ratio=1), out_channels=channels,

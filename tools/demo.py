@@ -86,7 +86,8 @@ def main() -> None:
                             for config in (CLASSIFIER, DETECTOR))
     seconds = {}
     seconds['data'] = step('generate the data', [
-        'python', 'tools/make_shapes_coco.py', 'data/shapes', '--crops', '64'])
+        'python', 'tools/make_shapes_coco.py', 'data/shapes', '--images', '6000',
+        '--crops', '64'])
     seconds['classifier'] = train('pre-train the backbone as a classifier on crops',
                                   CLASSIFIER, classifier, args.processes)
     seconds['detector'] = train('train the detector on that backbone', DETECTOR,
@@ -105,7 +106,6 @@ def report(work_dir: Path, seconds: dict) -> None:
                   work_dir / 'curves.png')
     test_log = max(work_dir.glob('test/*/*.json'), key=os.path.getmtime)
     scores = json.loads(test_log.read_text().splitlines()[-1])
-    pictures = max(work_dir.glob('test/*/pictures'), key=os.path.getmtime)
     print('\n=== held-out average precision (pycocotools)')
     for kind in ('bbox', 'segm'):
         print(f'{kind}: AP {scores[f"coco/{kind}_mAP"]:.3f}, AP50 '
@@ -113,7 +113,8 @@ def report(work_dir: Path, seconds: dict) -> None:
     print('\n=== time: ' + ', '.join(f'{name} {value / 60:.1f} min'
                                      for name, value in seconds.items()))
     print(f'curves of loss and AP:                {work_dir / "curves.png"}')
-    print(f'pictures, ground truth left, ours right: {pictures}')
+    print(f'pictures, ground truth left, ours right: '
+          f'{work_dir / "test" / "pictures"}')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Evaluate a checkpoint on the test data of a config."""
 import argparse
+import os
 
 from mmasvit.errors import InputError, one_line_errors
 
@@ -21,6 +22,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def draw(cfg, args: argparse.Namespace) -> None:
+    """Switch the config's visualisation hook on."""
+    hook = cfg.default_hooks.get('visualization')
+    if hook is None:
+        raise InputError(f'--show: config {args.config} has no '
+                         'default_hooks.visualization')
+    # absolute, since mmdet's hook joins a relative folder to itself at every batch
+    folder = args.show_dir and os.path.abspath(os.path.join(cfg.work_dir, args.show_dir))
+    if hook.type.endswith('DetVisualizationHook'):
+        hook.update(draw=True, test_out_dir=folder, wait_time=args.wait_time)
+    else:
+        hook.update(enable=True, out_dir=folder)
+    hook.show = args.show
+
+
 def main() -> None:
     """Check what can be checked first, then evaluate."""
     args = parse_args()
@@ -33,18 +49,7 @@ def main() -> None:
     launch.prepare(cfg, args)
     launch.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check)
     if args.show or args.show_dir:
-        hook = cfg.default_hooks.get('visualization')
-        if hook is None:
-            raise InputError(f'--show: config {args.config} has no '
-                             'default_hooks.visualization')
-        hook.draw = hook.enable = True
-        if 'Det' in hook.type:
-            hook.pop('enable')
-            hook.test_out_dir = args.show_dir
-        else:
-            hook.pop('draw')
-            hook.out_dir = args.show_dir
-        hook.show, hook.wait_time = args.show, args.wait_time
+        draw(cfg, args)
     runner = launch.build_runner(cfg)
     if args.out:
         from mmengine.evaluator import DumpResults
