@@ -1,5 +1,6 @@
 """From a config file and command line flags to a Runner that can start."""
 import argparse
+import atexit
 import os
 import tempfile
 from pathlib import Path
@@ -82,6 +83,8 @@ def _use_gloo(cfg: Config) -> None:
                          "torchrun and --launcher pytorch")
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+        # a group that outlives the interpreter aborts the process now and then
+        atexit.register(torch.distributed.destroy_process_group)
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
