@@ -25,7 +25,7 @@ _FREE = {
     'zero_', '_local_scalar_dense', 'lift_fresh', 'detach_', 'resolve_conj',
     'unbind', 'set_', 'is_same_size', '_unsafe_view', '_reshape_alias', 'select',
     'roi_align', 'nms', 'native_dropout', 'bernoulli_', 'uniform_',
-    'native_batch_norm_legit_no_training', '_native_batch_norm_legit_no_training',
+    '_native_batch_norm_legit_no_training',
     '_adaptive_avg_pool2d', '_unsafe_index', 'equal', 'masked_select', 'clamp_min_', 'split',
 }
 

@@ -20,8 +20,14 @@ def build(name):
     cfg.model.backbone.drop_path_rate = 0.
     if (cfg.model.backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
         cfg.model.backbone.init_cfg = None
+    # where mmpretrain's configs have it, and where a Runner puts it
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     if 'pad_size_divisor' in cfg.model.data_preprocessor:
         cfg.model.data_preprocessor.pad_size_divisor = 32
+    if 'rpn_head' in cfg.model:
+        # small images: let every anchor count, that all levels are reached
+        cfg.model.train_cfg.rpn.allowed_border = -1
+        cfg.model.train_cfg.rpn.sampler.num = 10**6
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()

@@ -14,13 +14,14 @@ from mmasvit.errors import InputError, one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
+    from mmengine.config import DictAction
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
                         help='height and width, or one number for both; default: 224, or '
                         '1024 for a detector')
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers there')
-    parser.add_argument('--cfg-options', nargs='+', metavar='K=V',
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
                         help='override settings of the config')
     return parser.parse_args()
 
@@ -62,7 +63,6 @@ def measure(cfg, shape) -> dict:
 def main() -> None:
     """Print the numbers, and write them if asked to."""
     args = parse_args()
-    from mmengine.config import DictAction
     from rich.console import Console
     from rich.table import Table
 
@@ -71,9 +71,7 @@ def main() -> None:
     if shape and (len(args.shape) > 2 or min(shape) < 4):
         raise InputError(f'--shape takes one or two sizes of at least 4 px, got '
                          f'{args.shape}')
-    options = dict(item.split('=', 1) for item in args.cfg_options or ())
-    options = {key: DictAction._parse_iterable(value) for key, value in options.items()}
-    numbers = measure(load_config(args.config, options), shape)
+    numbers = measure(load_config(args.config, args.cfg_options), shape)
     table = Table(title=f'{args.config} at {numbers["shape"][0]} x {numbers["shape"][1]}')
     for heading in ('', 'parameters (M)', 'multiply-accumulates (G)'):
         table.add_column(heading, justify='right')

@@ -10,7 +10,6 @@ import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 from mmengine.registry import DATASETS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
 from rich.progress import track
@@ -190,8 +189,3 @@ def build_runner(cfg: Config) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
-
-
-def report(line: str) -> None:
-    """Log a line where the Runner logs."""
-    print_log(line, logger='current')
