@@ -41,6 +41,7 @@ def plot_training(rows: List[Dict[str, float]], out_file: Union[str, Path]) -> N
     right.set(xlabel='iteration', ylabel='average precision, held out', ylim=(0, None))
     if scores:
         right.legend()
+    right.set_xlim(left.get_xlim())
     for axes in (left, right):
         axes.grid(alpha=0.3)
     temporary = f'{out_file}.tmp'

@@ -15,7 +15,8 @@ bbox_head = _base_.model.roi_head.bbox_head
 for head in bbox_head:
     head.num_classes = 80
 model = dict(backbone=dict(init_cfg=None), roi_head=dict(
-    bbox_head=bbox_head, mask_head=dict(num_classes=80)))
+    bbox_head=bbox_head, mask_head=dict(num_classes=80)),
+    test_cfg=dict(rcnn=dict(score_thr=0.)))
 coco = dict(data_root='{data}/', metainfo=dict(_delete_=True))
 train_dataloader = dict(dataset=coco)
 val_dataloader = dict(dataset=coco)

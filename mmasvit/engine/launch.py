@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
-from mmengine.registry import DATASETS, RUNNERS, DefaultScope
+from mmengine.registry import DATASETS, RUNNERS
 from mmengine.runner import Runner
 from rich.progress import track
 
@@ -153,9 +153,10 @@ def _check_dataset(cfg: Config, dataset: dict) -> List[str]:
         raise InputError(f'data_root {root} does not exist')
     if not str(dataset.get('type', '')).endswith('CocoDataset'):
         return []
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        kind = DATASETS.get(dataset['type'])
-    classes = (dataset.get('metainfo') or {}).get('classes') or kind.METAINFO['classes']
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if not classes:
+        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+            classes = registry.get(dataset['type']).METAINFO['classes']
     coco = checks.read_coco(os.path.join(root, ann_file), classes)
     _check_num_classes(cfg.get('model') or {}, classes)
     folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
