@@ -239,7 +239,9 @@ def test_a_failure_leaves_nothing(tmp_path):
 def test_an_interrupt_leaves_nothing(tmp_path):
     process = subprocess.Popen(
         [sys.executable, TOOL, tmp_path / 'out'], stderr=subprocess.PIPE, text=True,
-        start_new_session=True)
+        start_new_session=True,
+        # a job in a shell's background ignores the signal, and its children with it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     while not list(tmp_path.glob('.out.*/train2017/*.jpg')):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
