@@ -194,6 +194,9 @@ class Topology:
                 raise InputError(f'arch dict: unknown keys {unknown}, missing keys '
                                  f'{missing}; expected {", ".join(fields)}')
             return cls(**arch)
+        if isinstance(arch, (list, tuple)):
+            # mmengine's --cfg-options splits genotype text at its commas
+            arch = ','.join(map(str, arch))
         if isinstance(arch, str):
             if arch.lower() in FAMILY:
                 return FAMILY[arch.lower()]

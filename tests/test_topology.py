@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 import torch
+from mmengine.config import DictAction
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -340,3 +341,9 @@ def test_count_macs_of_another_pre_training_size():
             backbone.topology.count_macs((64, 96), pretrain_img_size=64))
     assert (backbone.topology.count_macs((64, 96), pretrain_img_size=64) <
             backbone.topology.count_macs((64, 96)))
+
+
+@pytest.mark.parametrize('name', FAMILY)
+def test_genotype_survives_the_command_line(name):
+    text = str(FAMILY[name])
+    assert Topology.of(DictAction._parse_iterable(text)) == FAMILY[name]
