@@ -1,6 +1,6 @@
 """As-ViT-Base on ImageNet-1k at 224 px (tables 4 and 5 of the paper).
 
-    bash tools/dist_train.sh configs/asvit_base_in1k.py 8 --auto-scale-lr
+    bash tools/dist_train.sh configs/asvit_base_in1k.py 8
 
 Expected: 52.62 M parameters and 8.75 G multiply-accumulates (ours, from
 ``tools/get_flops.py configs/asvit_base_in1k.py``; the paper prints 52.6 M and 8.9 G) and

@@ -1,6 +1,6 @@
 """As-ViT-Small on ImageNet-1k at 224 px (tables 4 and 5 of the paper).
 
-    bash tools/dist_train.sh configs/asvit_small_in1k.py 8 --auto-scale-lr
+    bash tools/dist_train.sh configs/asvit_small_in1k.py 8
 
 Expected: 29.05 M parameters and 5.13 G multiply-accumulates (ours, from
 ``tools/get_flops.py configs/asvit_small_in1k.py``; the paper prints 29.0 M and 5.3 G) and

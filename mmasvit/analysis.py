@@ -26,7 +26,8 @@ _FREE = {
     'unbind', 'set_', 'is_same_size', '_unsafe_view', '_reshape_alias', 'select',
     'roi_align', 'nms', 'native_dropout', 'bernoulli_', 'uniform_',
     '_native_batch_norm_legit_no_training',
-    '_adaptive_avg_pool2d', '_unsafe_index', 'equal', 'masked_select', 'clamp_min_', 'split',
+    '_adaptive_avg_pool2d', '_unsafe_index', 'equal', 'masked_select', 'clamp_min_',
+    'split',
 }
 
 
@@ -75,5 +76,6 @@ def count_macs(run: Callable[[], object]) -> int:
     with watch, counter:
         run()
     if watch.unknown:
-        raise RuntimeError('operators of unknown cost: ' + ', '.join(sorted(watch.unknown)))
+        raise RuntimeError(
+            f'operators of unknown cost: {", ".join(sorted(watch.unknown))}')
     return counter.get_total_flops() // 2
