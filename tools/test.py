@@ -55,6 +55,7 @@ def main() -> None:
         from mmengine.evaluator import DumpResults
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     runner.test()
+    launch.leave()
 
 
 if __name__ == '__main__':

@@ -39,6 +39,7 @@ def main() -> None:
     launch.prepare(cfg, args)
     launch.check_data(cfg, images=not args.no_data_check)
     launch.build_runner(cfg).train()
+    launch.leave()
 
 
 if __name__ == '__main__':
