@@ -25,8 +25,6 @@ DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', default='work_dirs', metavar='DIR',
-                        help='where the two runs go (default: %(default)s)')
     parser.add_argument('--processes', type=int, default=default_processes(),
                         help='training processes (default here: %(default)s)')
     return parser.parse_args()
@@ -80,8 +78,8 @@ def main() -> None:
     if args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
     from mmasvit.engine.launch import check_writable
-    check_writable(args.work_dir)
-    work_dir = Path(args.work_dir).resolve()
+    work_dir = ROOT / 'work_dirs'  # where the detector's config expects the classifier
+    check_writable(str(work_dir))
     classifier, detector = (work_dir / Path(config).stem
                             for config in (CLASSIFIER, DETECTOR))
     seconds = {}
