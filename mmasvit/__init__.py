@@ -3,7 +3,7 @@
 Importing this package registers everything it brings; a config does so with
 ``custom_imports = dict(imports=['mmasvit'])``.
 """
-from mmasvit import engine
+from mmasvit import datasets, engine
 from mmasvit.models import AsViT
 from mmasvit.registration import register_all
 from mmasvit.topology import Topology
@@ -11,4 +11,4 @@ from mmasvit.version import __version__
 
 register_all()
 
-__all__ = ['AsViT', 'Topology', 'engine', '__version__']
+__all__ = ['AsViT', 'Topology', 'datasets', 'engine', '__version__']

@@ -1,10 +1,11 @@
 """Figures of what a Runner logged."""
 import json
-import os
 from pathlib import Path
 from typing import Dict, List, Union
 
 import matplotlib
+
+from mmasvit.files import replacing
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
@@ -44,7 +45,6 @@ def plot_training(rows: List[Dict[str, float]], out_file: Union[str, Path]) -> N
     right.set_xlim(left.get_xlim())
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    temporary = f'{out_file}.tmp'
-    figure.savefig(temporary, dpi=120, format='png')
+    with replacing(out_file) as temporary:
+        figure.savefig(temporary, dpi=120, format='png')
     plt.close(figure)
-    os.replace(temporary, out_file)

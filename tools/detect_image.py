@@ -90,6 +90,7 @@ def main() -> None:
     from rich.progress import track
 
     from mmasvit.engine.launch import check_checkpoint, check_writable, load_config
+    from mmasvit.files import replacing
     images = find_images(args.images)
     check_checkpoint(args.checkpoint)
     cfg = load_config(args.config)
@@ -109,9 +110,8 @@ def main() -> None:
             path.stem, mmcv.imread(str(path), channel_order='rgb'), sample,
             draw_gt=False, pred_score_thr=args.score_thr,
             out_file=str(Path(args.out, f'{path.stem}.jpg')))
-    temporary = Path(args.out, 'detections.json.tmp')
-    temporary.write_text(json.dumps(results))
-    temporary.replace(Path(args.out, 'detections.json'))
+    with replacing(Path(args.out, 'detections.json')) as temporary:
+        Path(temporary).write_text(json.dumps(results))
     print(f'{len(images)} pictures and {len(results)} detections in {args.out}')
 
 

@@ -7,7 +7,6 @@ most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too.
 """
 import argparse
 import json
-import os
 
 from mmasvit.errors import InputError, one_line_errors
 
@@ -67,6 +66,7 @@ def main() -> None:
     from rich.table import Table
 
     from mmasvit.engine.launch import load_config
+    from mmasvit.files import replacing
     shape = args.shape and (args.shape * 2)[:2]
     if shape and (len(args.shape) > 2 or min(shape) < 4):
         raise InputError(f'--shape takes one or two sizes of at least 4 px, got '
@@ -80,13 +80,8 @@ def main() -> None:
                       f'{numbers[prefix + "macs"] / 1e9:.3f}')
     Console().print(table)
     if args.out:
-        temporary = f'{args.out}.tmp'
-        try:
-            with open(temporary, 'w') as file:
-                json.dump(numbers, file, indent=1)
-            os.replace(temporary, args.out)
-        except OSError as error:
-            raise InputError(f'--out {args.out}: {error.strerror}') from None
+        with replacing(args.out) as temporary, open(temporary, 'w') as file:
+            json.dump(numbers, file, indent=1)
 
 
 if __name__ == '__main__':

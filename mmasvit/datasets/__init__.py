@@ -1,1 +1,4 @@
-"""Generated data sets (these need ``shapely``) and checks of any data."""
+"""Data sets; the generated ones are imported by name, since they need ``shapely``."""
+from mmasvit.datasets.npz import NpzDataset
+
+__all__ = ['NpzDataset']
