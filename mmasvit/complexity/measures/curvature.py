@@ -1,0 +1,14 @@
+"""Curvature of the circle's image (equation 1 of the paper)."""
+import math
+
+from mmasvit.complexity import curve
+from mmasvit.complexity.measures.registry import measure
+from mmasvit.complexity.probe import Probe
+
+
+@measure(higher_is_better=True)
+def curvature(probe: Probe) -> float:
+    """``kappa``: the integral of the extrinsic curvature along the circle."""
+    v, a = probe.derivatives
+    return probe.integrate(curve.curvature(v, a),
+                           curve.curvature(v[:1], a[:1]) / (2 * math.pi))

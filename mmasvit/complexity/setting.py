@@ -1,0 +1,92 @@
+"""How the measures are taken: the released code's way and the paper's."""
+from dataclasses import dataclass
+from typing import Dict, Optional
+
+from mmasvit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Where the released code and the text of the paper differ.
+
+    Attributes:
+        name: ``'released'`` or ``'paper'``.
+        radius_is_sqrt_n: Whether the circle's radius is the square root of the input's
+            dimension N, or 1.
+        closed_sum: Whether the length measures are plain sums over angles from 0 to
+            2 pi with both ends, or integrals.
+        identity_norms: Whether the length measures leave every LayerNorm out. The
+            condition number keeps them.
+        shared_tokenizer: Whether all repeats share the tokenizer's initialisation.
+        reward_window: Steps whose measures scale the reward of the search; None for all
+            (algorithm 1).
+        scaling_width: Fraction of the real width that scaling measures at.
+        scaling_start: Width C of the first stage that scaling starts from.
+    """
+    name: str
+    radius_is_sqrt_n: bool
+    closed_sum: bool
+    identity_norms: bool
+    shared_tokenizer: bool
+    reward_window: Optional[int]
+    scaling_width: float
+    scaling_start: int
+
+
+PROTOCOLS: Dict[str, Protocol] = {protocol.name: protocol for protocol in (
+    Protocol('released', radius_is_sqrt_n=False, closed_sum=True, identity_norms=True,
+             shared_tokenizer=True, reward_window=20, scaling_width=0.25,
+             scaling_start=32),
+    Protocol('paper', radius_is_sqrt_n=True, closed_sum=False, identity_norms=False,
+             shared_tokenizer=False, reward_window=None, scaling_width=1.,
+             scaling_start=32),
+)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is held fixed while topologies are compared.
+
+    Args:
+        protocol: ``'released'`` or ``'paper'``. Defaults to ``'released'``.
+        image_size: Side of the images in pixels; a stage with S splits has S x S
+            windows at this size. Defaults to 224.
+        repeats: Initialisations per topology, each with a circle of its own. Defaults
+            to 5.
+        num_angles: Angles on the circle. Defaults to 10.
+        num_images: Images of the Gram matrix; the same for all topologies. Defaults to
+            16.
+        seed: Seed of initialisations, circles and images. Defaults to 0.
+
+    Raises:
+        InputError: If a number is too small or the protocol unknown.
+    """
+    protocol: str = 'released'
+    image_size: int = 224
+    repeats: int = 5
+    num_angles: int = 10
+    num_images: int = 16
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.protocol not in PROTOCOLS:
+            raise InputError(f'protocol must be one of {sorted(PROTOCOLS)}, got '
+                             f'{self.protocol!r}')
+        # the last of a closed protocol's angles is the first again
+        smallest = dict(image_size=32, repeats=1, num_images=2, seed=0,
+                        num_angles=3 if self.rules.closed_sum else 2)
+        for name, least in smallest.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f'{name} must be a whole number of at least {least}, '
+                                 f'got {value!r}')
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol's rules."""
+        return PROTOCOLS[self.protocol]
+
+    @property
+    def radius(self) -> float:
+        """Radius of the circle."""
+        return (3 * self.image_size**2)**0.5 if self.rules.radius_is_sqrt_n else 1.
