@@ -1,0 +1,110 @@
+"""Measure random topologies, train each for real, and correlate.
+
+Writes to the work directory: study.csv (a row per topology), study.json and table.md
+(Kendall's tau of every measure with the accuracies, with 95 % bootstrap intervals), and
+study.png (every measure against accuracy). The same command goes on after a stop.
+"""
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import List
+
+from mmasvit.errors import InputError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    from mmengine.config import DictAction
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file of a classifier with study=dict(...)')
+    parser.add_argument('--work-dir', required=True, help='folder for all results')
+    parser.add_argument('--processes', type=int, metavar='N',
+                        help='processes that share the work; default: one per GPU, or '
+                        'per core without one')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
+                        help='override settings of the config')
+    return parser.parse_args()
+
+
+def work(items: List, processes: int, folder: str) -> None:
+    """Do the items that are left, with a progress bar."""
+    from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
+                               TimeElapsedColumn, TimeRemainingColumn)
+
+    from mmasvit.engine.study import run_item
+    from mmasvit.engine.workers import run_items
+    todo = [item for item in items if not item.path.exists()]
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bars = {}
+        for kind, text in (('measures', 'measured'), ('trained', 'trained')):
+            total = sum(item.kind == kind for item in items)
+            left = sum(item.kind == kind for item in todo)
+            bars[kind] = progress.add_task(text, total=total, completed=total - left)
+        for item in run_items(run_item, todo, processes, folder):
+            progress.advance(bars[item.kind])
+
+
+def report(items: List, folder: str) -> None:
+    """Write table, csv, json and figure, and print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmasvit.engine.study import collect, correlate
+    from mmasvit.files import replacing
+    from mmasvit.visualization import plot_study
+    rows = collect(items)
+    results = correlate(rows)
+    names = ['topology', 'accuracy', *results]
+    names += [f'{name}/seconds' for name in results]
+    with replacing(Path(folder, 'study.csv')) as temporary:
+        with open(temporary, 'w', newline='') as file:
+            writer = csv.DictWriter(file, names, extrasaction='ignore')
+            writer.writeheader()
+            writer.writerows(rows)
+    with replacing(Path(folder, 'study.json')) as temporary:
+        Path(temporary).write_text(json.dumps(results, indent=1))
+    plot_study(rows, results, Path(folder, 'study.png'))
+
+    headings = ('measure', 'better', 'tau', '95 % interval', 'says', 's / topology')
+    table = Table(*headings, title=f'{len(rows)} topologies, accuracy '
+                  f'{min(row["accuracy"] for row in rows):.1f} to '
+                  f'{max(row["accuracy"] for row in rows):.1f} %')
+    lines = ['| ' + ' | '.join(headings) + ' |', '|' + '---|' * len(headings)]
+    for name, result in results.items():
+        cells = (name, 'high' if result['higher_is_better'] else 'low',
+                 f'{result["tau"]:+.2f}', '{:+.2f} to {:+.2f}'.format(*result['interval']),
+                 result['says'], f'{result["seconds"]:.2f}')
+        table.add_row(*cells)
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    with replacing(Path(folder, 'table.md')) as temporary:
+        Path(temporary).write_text('\n'.join(lines) + '\n')
+    Console().print(table)
+    print(f'{folder}/study.png, study.csv, study.json, table.md')
+
+
+def main() -> None:
+    """Check, work, report."""
+    args = parse_args()
+    import os
+
+    import torch
+
+    from mmasvit.engine import launch
+    from mmasvit.engine.study import check_study, plan_items
+    if args.processes is not None and args.processes < 1:
+        raise InputError(f'--processes must be at least 1, got {args.processes}')
+    cfg = launch.load_config(args.config, args.cfg_options)
+    launch.check_writable(args.work_dir)
+    check_study(cfg)
+    items = plan_items(cfg, args.work_dir)
+    work(items, args.processes or torch.cuda.device_count() or os.cpu_count(),
+         args.work_dir)
+    report(items, args.work_dir)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
