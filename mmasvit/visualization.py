@@ -75,6 +75,9 @@ def plot_study(rows: List[dict], results: Dict[str, dict],
         panel.set_title('tau {:+.2f} ({:+.2f} to {:+.2f})'.format(
             result['tau'], *result['interval']), fontsize=9)
         panel.tick_params(labelsize=7)
+        if panel.get_xscale() == 'linear':
+            panel.locator_params(axis='x', nbins=4)
+            panel.xaxis.get_offset_text().set_fontsize(7)
         panel.grid(alpha=0.3)
     for panel in axes.flat[len(results):]:
         panel.remove()

@@ -81,7 +81,7 @@ def report(items: List, folder: str) -> None:
         lines.append('| ' + ' | '.join(cells) + ' |')
     with replacing(Path(folder, 'table.md')) as temporary:
         Path(temporary).write_text('\n'.join(lines) + '\n')
-    Console().print(table)
+    Console(width=max(Console().width, 110)).print(table)
     print(f'{folder}/study.png, study.csv, study.json, table.md')
 
 

@@ -109,6 +109,14 @@ def check_checkpoint(path: Optional[str]) -> None:
         raise InputError(f'checkpoint {path} does not exist')
 
 
+def check_device(device: str) -> None:
+    """Raise :class:`InputError` if torch cannot compute on a device."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f'device {device!r}: {str(error).splitlines()[0]}') from None
+
+
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
                images: bool = True) -> None:
     """Check the data that a config's loaders name, as far as it lies on local disks.

@@ -245,13 +245,14 @@ def correlate(rows: List[dict]) -> Dict[str, dict]:
 
     Returns:
         Per ``name/protocol`` (``name`` alone for what no initialisation changes): raw
-        ``tau``, ``interval``, ``higher_is_better`` as the measure is meant, mean
-        ``seconds`` per topology, and ``says``: ``'nothing clear'`` where the interval
-        holds 0, else ``'as meant'`` or ``'the opposite'``.
+        ``tau``, ``interval``, ``p_value``, ``higher_is_better`` as the measure is meant,
+        mean ``seconds`` per topology, and ``says``: ``'nothing clear'`` where the
+        interval holds 0 or chance explains it, else ``'as meant'`` or ``'the
+        opposite'``.
     """
     accuracies = [row['accuracy'] for row in rows]
     results = {}
-    for key in rows[0]:
+    for key in sorted(rows[0]):
         name = key.partition('/')[0]
         if name not in MEASURES or key.endswith('/seconds'):
             continue
@@ -262,7 +263,7 @@ def correlate(rows: List[dict]) -> Dict[str, dict]:
             as_meant = (correlation.tau > 0) == measure.higher_is_better
             says = 'as meant' if as_meant else 'the opposite'
         results.setdefault(key if measure.drawn else name, dict(
-            tau=correlation.tau, interval=correlation.interval, says=says,
+            **correlation._asdict(), says=says,
             higher_is_better=measure.higher_is_better,
             seconds=fmean(row[f'{key}/seconds'] for row in rows)))
     return results
