@@ -63,14 +63,13 @@ def _gram(gradients: Tensor) -> Tensor:
 
 def _gram_of_one_pass(weights: List[Tensor], features: Callable[[Tensor], Tensor],
                       images: Tensor) -> Optional[Tensor]:
-    """As :func:`ntk_gram`, or None if an operator uses a weight that has no rule."""
+    """As :func:`ntk_gram`, or None if a weight is used in a way that has no rule."""
     taps = _GradientTaps(weights, images)
     with taps:
         total = features(images).sum()
     others = torch.autograd.grad(total, taps.entrances + weights, allow_unused=True)
-    if any(grad is not None for grad in others[len(taps.entrances):]):
-        return None
-    return taps.gram
+    missed = any(grad is not None for grad in others[len(taps.entrances):])
+    return None if missed or taps.waiting else taps.gram
 
 
 class _GradientTaps(TorchFunctionMode):
@@ -98,11 +97,17 @@ class _GradientTaps(TorchFunctionMode):
             return func(*args, **kwargs)
         return tap(self, *args, **kwargs)
 
-    def watch(self, out: Tensor, weight: Tensor,
+    @property
+    def waiting(self) -> bool:
+        """Whether an operator with a weight has not seen its gradient."""
+        return any(self._uses.values())
+
+    def watch(self, x: Tensor, out: Tensor, weight: Tensor,
               per_image: Callable[[Tensor], Tensor]) -> Tensor:
         """Have ``per_image(gradient of out)``, ``(n, ...)``, added up for a weight."""
-        if not out.requires_grad:
-            out.requires_grad_()
+        if not x.requires_grad:
+            if not out.requires_grad:
+                out.requires_grad_()
             self.entrances.append(out)
         self._uses[id(weight)] = self._uses.get(id(weight), 0) + 1
 
@@ -124,10 +129,10 @@ class _GradientTaps(TorchFunctionMode):
 def _linear(taps: _GradientTaps, x: Tensor, weight: Tensor,
             bias: Optional[Tensor] = None) -> Tensor:
     out = F.linear(x, weight.detach(), bias)
-    n, x = x.shape[0], x.detach()
-    return taps.watch(out, weight, lambda grad: torch.bmm(
+    n, known = x.shape[0], x.detach()
+    return taps.watch(x, out, weight, lambda grad: torch.bmm(
         grad.reshape(n, -1, grad.shape[-1]).transpose(1, 2),
-        x.reshape(n, -1, x.shape[-1])))
+        known.reshape(n, -1, x.shape[-1])))
 
 
 def _conv2d(taps: _GradientTaps, x: Tensor, weight: Tensor,
@@ -136,25 +141,25 @@ def _conv2d(taps: _GradientTaps, x: Tensor, weight: Tensor,
     if groups != 1 or isinstance(padding, str):
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     out = F.conv2d(x, weight.detach(), bias, stride, padding, dilation)
-    x = x.detach()
+    known = x.detach()
 
     def per_image(grad: Tensor) -> Tensor:
-        patches = F.unfold(x, weight.shape[-2:], dilation, padding, stride)
+        patches = F.unfold(known, weight.shape[-2:], dilation, padding, stride)
         return torch.bmm(grad.flatten(2), patches.transpose(1, 2))
 
-    return taps.watch(out, weight, per_image)
+    return taps.watch(x, out, weight, per_image)
 
 
 def _layer_norm(taps: _GradientTaps, x: Tensor, normalized_shape, weight: Tensor,
                 bias: Optional[Tensor] = None, eps: float = 1e-5) -> Tensor:
     out = F.layer_norm(x, normalized_shape, weight.detach(), bias, eps)
-    x = x.detach()
+    known = x.detach()
 
     def per_image(grad: Tensor) -> Tensor:
-        scaled = grad * F.layer_norm(x, normalized_shape, eps=eps)
+        scaled = grad * F.layer_norm(known, normalized_shape, eps=eps)
         return scaled.reshape(len(x), -1, weight.numel()).sum(dim=1)
 
-    return taps.watch(out, weight, per_image)
+    return taps.watch(x, out, weight, per_image)
 
 
 _RULES = {F.linear: _linear, F.conv2d: _conv2d, F.layer_norm: _layer_norm}
