@@ -1,4 +1,6 @@
 """The DSS indicator (Zhou et al., Training-free Transformer Architecture Search, CVPR 2022)."""
+import math
+
 import torch
 
 from mmasvit.complexity.measures.registry import measure
@@ -16,6 +18,8 @@ def dss(probe: Probe) -> float:
     """
     total = 0.
     for name, weight, gradient in positive_network_gradients(probe, identity_norms=False):
+        if not (weight * gradient).isfinite().all():
+            return math.nan  # the decomposition would raise
         if '.attn.' in name:
             diversity = (torch.linalg.matrix_norm(weight, 'nuc')
                          * torch.linalg.matrix_norm(gradient, 'nuc'))
