@@ -15,7 +15,7 @@ _FREE = {
     '_softmax', '_log_softmax', '_to_copy', '_unique2', 'all', 'amax', 'amin', 'any',
     'arange', 'argmax', 'argsort', 'avg_pool2d', 'cat', 'clone', 'constant_pad_nd',
     'copy_', 'cumsum', 'empty', 'empty_like', 'eye', 'fill_', 'full', 'full_like',
-    'gather', 'index', 'index_put', 'index_put_', 'index_select', 'item',
+    'gather', 'im2col', 'index', 'index_put', 'index_put_', 'index_select', 'item',
     'linspace', 'max', 'max_pool2d_with_indices', 'mean', 'meshgrid', 'min',
     'native_batch_norm', 'native_group_norm', 'native_layer_norm', 'new_empty',
     'new_full', 'new_ones', 'new_zeros', 'nonzero', 'ones', 'ones_like', 'prod',

@@ -18,6 +18,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mmasvit.complexity import MEASURES, Setting, measure_topology
 from mmasvit.complexity.correlation import kendall_tau
@@ -117,6 +118,7 @@ def check_study(cfg: Config) -> None:
     """
     study = Study.of(cfg)
     launch.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    _build_dataset(cfg, 'train_dataloader')
     for setting in study.settings:
         images = dataset_images(cfg, setting.num_images)
         size = setting.image_size
@@ -185,8 +187,7 @@ def dataset_images(cfg: Config, count: int) -> Tensor:
     Returns:
         ``(count, 3, H, W)`` float32.
     """
-    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-        dataset = registry.build(copy.deepcopy(cfg.val_dataloader.dataset))
+    dataset = _build_dataset(cfg, 'val_dataloader')
     preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
     with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         preprocess = registry.build(dict(
@@ -196,6 +197,11 @@ def dataset_images(cfg: Config, count: int) -> Tensor:
                          f'need {count}')
     batch = pseudo_collate([dataset[i] for i in range(count)])
     return preprocess(batch)['inputs']
+
+
+def _build_dataset(cfg: Config, loader: str) -> Dataset:
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        return registry.build(copy.deepcopy(cfg[loader].dataset))
 
 
 def _train(cfg: Config, study: Study, topology: Topology, item: Item) -> float:
