@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+STRETCH = 1024  # products that are summed before float64 takes over
+
 
 def ntk_gram(model: nn.Module, features: Callable[[Tensor], Tensor],
              images: Tensor) -> Tensor:
@@ -57,8 +59,19 @@ def _gram_by_image(weights: List[Tensor], features: Callable[[Tensor], Tensor],
 
 
 def _gram(gradients: Tensor) -> Tensor:
-    gradients = gradients.flatten(1).double()
-    return (gradients @ gradients.T).cpu()
+    """``(n, ...)`` to ``(n, n)`` float64.
+
+    Products are summed in the gradients' own precision over short stretches, which adds
+    no more than the rounding the gradients have already, and in float64 from there on;
+    converting all gradients first would take as long as the rest.
+    """
+    gradients = gradients.flatten(1)
+    n, total = gradients.shape
+    whole = total // STRETCH * STRETCH
+    parts = gradients[:, :whole].unflatten(1, (-1, STRETCH)).transpose(0, 1)
+    gram = (parts @ parts.transpose(1, 2)).double().sum(dim=0)
+    rest = gradients[:, whole:].double()
+    return (gram + rest @ rest.T).cpu()
 
 
 def _gram_of_one_pass(weights: List[Tensor], features: Callable[[Tensor], Tensor],

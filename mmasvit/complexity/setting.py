@@ -21,7 +21,6 @@ class Protocol:
         reward_window: Steps whose measures scale the reward of the search; None for all
             (algorithm 1).
         scaling_width: Fraction of the real width that scaling measures at.
-        scaling_start: Width C of the first stage that scaling starts from.
     """
     name: str
     radius_is_sqrt_n: bool
@@ -30,16 +29,13 @@ class Protocol:
     shared_tokenizer: bool
     reward_window: Optional[int]
     scaling_width: float
-    scaling_start: int
 
 
 PROTOCOLS: Dict[str, Protocol] = {protocol.name: protocol for protocol in (
     Protocol('released', radius_is_sqrt_n=False, closed_sum=True, identity_norms=True,
-             shared_tokenizer=True, reward_window=20, scaling_width=0.25,
-             scaling_start=32),
+             shared_tokenizer=True, reward_window=20, scaling_width=0.25),
     Protocol('paper', radius_is_sqrt_n=True, closed_sum=False, identity_norms=False,
-             shared_tokenizer=False, reward_window=None, scaling_width=1.,
-             scaling_start=32),
+             shared_tokenizer=False, reward_window=None, scaling_width=1.),
 )}
 
 
