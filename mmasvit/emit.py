@@ -1,5 +1,6 @@
 """From a topology to config files that ``tools/train.py`` takes."""
 import ast
+import os
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -52,10 +53,11 @@ def emit_configs(topology: Topology, folder: Union[str, Path], name: str,
     size = (f'{params:.2f} M parameters and {macs:.2f} G multiply-accumulates as a '
             'classifier at 224 px.')
     train = 'bash tools/dist_train.sh'
+    classifier, detector = map(_from_here, paths)
     _write(paths.classifier, 'asvit_in1k.py', f'''\
 As-ViT on ImageNet-1k at 224 px, a topology found without training.
 
-    {train} {paths.classifier} 8
+    {train} {classifier} 8
 
 {provenance}
 {size}
@@ -69,8 +71,8 @@ model['head'].update(in_channels={topology.widths[-1]}, hidden_dim={topology.wid
     _write(paths.detector, 'cascade_asvit_coco.py', f'''\
 Cascade Mask R-CNN on COCO at 1024 px, a topology found without training.
 
-    {train} {paths.classifier} 8    # the backbone first
-    {train} {paths.detector} 8
+    {train} {classifier} 8    # the backbone first
+    {train} {detector} 8
 
 {provenance}
 {size}
@@ -85,6 +87,12 @@ model['backbone'].update(
 model['neck'] = dict(in_channels={list(topology.widths)})
 ''')
     return paths
+
+
+def _from_here(path: Path) -> str:
+    """A path as one would type it in the current directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative
 
 
 def _write(path: Path, base: str, docstring: str, ending: str) -> None:

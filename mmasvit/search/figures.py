@@ -1,12 +1,14 @@
 """Figures of topology searches."""
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from statistics import fmean
+from typing import Dict, List, Optional, Sequence, Union
 
 import matplotlib
 import numpy as np
 
 from mmasvit.files import replacing
+from mmasvit.search.space import values_of
+from mmasvit.topology import Topology
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
@@ -43,7 +45,8 @@ def plot_search(rows: Sequence[Dict[str, object]],
             axes.plot(steps, _running_mean(values), color='C1',
                       label=f'mean of {SMOOTH} steps')
             axes.legend(loc='best', fontsize=8)
-        if name == 'ntk_condition_number' and np.nanmin(values, initial=np.inf) > 0:
+        known = values[np.isfinite(values)]
+        if len(known) and 0 < 20 * known.min() < known.max():
             axes.set_yscale('log')
         axes.set(title=label, xlabel='step')
         axes.grid(alpha=0.3)
@@ -60,36 +63,32 @@ def plot_search(rows: Sequence[Dict[str, object]],
     _save(figure, out_file)
 
 
-def plot_comparison(curves: Dict[str, List[Tuple[np.ndarray, np.ndarray]]],
+def plot_comparison(histories: Dict[str, List[np.ndarray]],
                     out_file: Union[str, Path]) -> None:
     """Draw the best score so far, and the mean of recent ones, over evaluations.
 
     Args:
-        curves: For each label, per search the evaluations and the scores.
+        histories: For each label the scores of one or more searches.
         out_file: PNG to write.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout='constrained',
                                          sharex=True)
-    for color, (label, searches) in enumerate(curves.items()):
+    for color, (label, searches) in enumerate(histories.items()):
+        length = min(map(len, searches))
+        steps = np.arange(1, length + 1)
         for axes, transform in ((left, np.maximum.accumulate), (right, _running_mean)):
-            lines = [transform(scores) for _, scores in searches]
-            length = min(map(len, lines))
-            steps = searches[0][0][:length]
-            table = np.array([line[:length] for line in lines])
+            table = np.array([transform(scores)[:length] for scores in searches])
             axes.plot(steps, table.mean(0), color=f'C{color}', label=label)
             axes.fill_between(steps, table.min(0), table.max(0), color=f'C{color}',
                               alpha=0.2, linewidth=0)
     left.set(title='best score so far', ylabel='score', xlabel='topologies evaluated')
     right.set(title=f'mean score of {SMOOTH} evaluations', xlabel='topologies evaluated')
-    left.legend(title='mean and extremes over seeds')
     for axes in (left, right):
         axes.grid(alpha=0.3)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside lower center', fontsize=9,
+                  title='mean and extremes over seeds')
     _save(figure, out_file)
-
-
-def spread(values: Sequence[float]) -> Tuple[float, float]:
-    """Mean and standard deviation (0 of a single value)."""
-    return fmean(values), stdev(values) if len(values) > 1 else 0.
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
@@ -104,8 +103,6 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 def _frequencies(rows: Sequence[Dict[str, object]],
                  choices: Dict[str, Sequence[int]]) -> Dict[str, List[float]]:
-    from mmasvit.search.space import values_of
-    from mmasvit.topology import Topology
     found = [values_of(Topology.parse(row['topology'])) for row in rows]
     return {name: [fmean(row[name] == value for row in found) for value in values]
             for name, values in choices.items()}

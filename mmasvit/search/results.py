@@ -95,8 +95,8 @@ def _provenance(found: Topology, facts: dict) -> str:
     source = source if isinstance(source, str) else source['type']
     return (f'Topology {found}\nfound by tools/search_topology.py: '
             f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
-            f'{setting["protocol"]} protocol, {setting["image_size"]} px, '
-            f'{setting["repeats"]} repeats, images: {source}.')
+            f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
+            f'{setting["repeats"]} per topology, images: {source}.')
 
 
 def _finite(value):
