@@ -27,9 +27,8 @@ def print_table(title: str, header: list, rows: list) -> None:
     table = Table(*header, box=box.SIMPLE, title=title, title_justify='left')
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.print(table, width=max(console.width, console.measure(table).maximum),
-                  crop=False, no_wrap=True, overflow='ignore')
+    width = Console(width=10_000).measure(table).maximum
+    Console(width=max(width, Console().width)).print(table)
 
 
 def searches_table(groups) -> None:
