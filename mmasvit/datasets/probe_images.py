@@ -94,7 +94,11 @@ def _source(data: Union[str, dict]) -> Tuple[int, Loader]:
 
 
 def _from_registry(cfg: dict) -> Tuple[int, Loader]:
-    dataset = DATASETS.build(cfg)
+    try:
+        dataset = DATASETS.build(cfg)
+    except Exception as error:  # any dataset: anything can be wrong with its files
+        line = ' '.join(str(error).split()) or type(error).__name__
+        raise InputError(f'data: the dataset cannot be built: {line}') from error
 
     def load(index: int) -> Tuple[str, Image.Image]:
         info = dataset.get_data_info(index)
