@@ -92,7 +92,7 @@ class TopologySearchLoop(BaseLoop):
         self._policy = policy.module if is_model_wrapper(policy) else policy
         self._origin = dict(measure=measure or 'measure_repeat', threads=threads,
                             setting=asdict(self._setting), data=images.description,
-                            torch=torch.__version__, device=_device_name())
+                            torch=str(torch.__version__), device=_device_name())
         self._evaluator = Evaluator(
             partial(_measure, function, self._setting, images.images), self._setting.repeats,
             MeasurementFile(str(Path(runner.work_dir, 'measurements.jsonl')), self._origin),
@@ -193,7 +193,7 @@ class TopologySearchLoop(BaseLoop):
             self._run, steps=self._iter, processes=get_world_size(),
             items_measured=self._evaluator.measured,
             seconds={name: round(value, 3) for name, value in self._seconds.items()},
-            versions=dict(mmasvit=__version__, torch=torch.__version__,
+            versions=dict(mmasvit=__version__, torch=str(torch.__version__),
                           mmengine=_mmengine_version()))
         write_results(self.runner.work_dir, self._search, found, summaries, facts)
         self.runner.logger.info(f'found {found}; results in {self.runner.work_dir}')
