@@ -1,4 +1,4 @@
-"""A small topology search: 64 px, one initialisation, minutes on two CPU cores.
+"""A small topology search: 64 px, two initialisations, minutes on two CPU cores.
 
     bash tools/dist_search.sh configs/search_topology_demo.py 2
 
@@ -7,4 +7,4 @@ what the tool does and leaves, and reproduces nothing of the paper.
 """
 _base_ = './search_topology_imagenet.py'
 
-train_cfg = dict(max_iters=200, setting=dict(image_size=64, repeats=1))
+train_cfg = dict(max_iters=300, setting=dict(image_size=64, repeats=2))

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import test_configs as shipped
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -10,6 +11,7 @@ from mmasvit import Topology
 from mmasvit.emit import emit_configs
 from mmasvit.errors import InputError
 from mmasvit.topology import FAMILY
+from test_configs import classifier_batch, detector_batch
 
 ROOT = Path(__file__).parent.parent
 UNEVEN = Topology.parse('5,4,2,2|3,2,6,1|2,2,5,3|3,1,4,1|24,40')
@@ -54,11 +56,11 @@ def test_detector_is_the_topologys(emitted, topology):
     assert cfg.model.backbone.drop_path_rate == 0.1
 
 
-@pytest.mark.parametrize('which, shipped', [(0, 'asvit_small_in1k.py'),
+@pytest.mark.parametrize('which, name', [(0, 'asvit_small_in1k.py'),
                                             (1, 'cascade_asvit_small_coco.py')])
-def test_differs_from_the_shipped_config_by_its_topology_alone(emitted, which, shipped):
+def test_differs_from_the_shipped_config_by_its_topology_alone(emitted, which, name):
     ours = Config.fromfile(emitted(FAMILY['small'])[which])._cfg_dict.to_dict()
-    theirs = Config.fromfile(ROOT / 'configs' / shipped)._cfg_dict.to_dict()
+    theirs = Config.fromfile(ROOT / 'configs' / name)._cfg_dict.to_dict()
     assert Topology.of(ours['model']['backbone'].pop('arch')) == FAMILY[
         theirs['model']['backbone'].pop('arch')]
     for cfg in (ours, theirs):
@@ -89,3 +91,16 @@ def test_docstrings(emitted, tmp_path, monkeypatch):
 def test_unwritable_folder(tmp_path):
     with pytest.raises(InputError, match='cannot be written'):
         emit_configs(UNEVEN, tmp_path / 'nowhere', 'mine', '')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('which, batch, size', [(0, classifier_batch, 64),
+                                                (1, detector_batch, 128)])
+def test_each_trains_two_iterations(emitted, which, batch, size):
+    """As the shipped configs do: every parameter gets a gradient."""
+    cfg, model = shipped.build(emitted(UNEVEN, 0.)[which])
+    if which:
+        for stage in model.roi_head.bbox_assigner:
+            stage.pos_iou_thr = stage.neg_iou_thr = stage.min_pos_iou = 0.5
+    shipped.train_two_steps(cfg, model, batch(cfg, size))
+    assert shipped.without_gradient(model) == []

@@ -31,10 +31,16 @@ def plot_search(rows: Sequence[Dict[str, object]],
         choices: Values of each choice.
         out_file: PNG to write.
     """
-    figure = plt.figure(figsize=(13, 8), layout='constrained')
+    figure = plt.figure(figsize=(13, 8))
     curves, bars = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    # fixed, since a constrained layout takes longer than all the rest
+    sides = dict(left=0.05, right=0.98)
+    above = curves.subplots(1, 4, gridspec_kw=dict(sides, top=0.92, bottom=0.13,
+                                                   wspace=0.25))
+    below = bars.subplots(2, 6, sharey=True, gridspec_kw=dict(
+        sides, top=0.84, bottom=0.07, hspace=0.4, wspace=0.15))
     steps = [row['step'] for row in rows]
-    for axes, (name, label) in zip(curves.subplots(1, 4), LABELS.items()):
+    for axes, (name, label) in zip(above, LABELS.items()):
         values = np.array([row[name] for row in rows], float)
         values[~np.isfinite(values)] = np.nan
         if name == 'entropy':
@@ -53,8 +59,7 @@ def plot_search(rows: Sequence[Dict[str, object]],
     shares = policy or _frequencies(rows[len(rows) // 2:], choices)
     bars.suptitle('probability of each value under the final policy' if policy
                   else 'share of each value in the second half of the steps')
-    for axes, (name, values) in zip(bars.subplots(2, 6, sharey=True).flat,
-                                    choices.items()):
+    for axes, (name, values) in zip(below.flat, choices.items()):
         best = int(np.argmax(shares[name]))
         axes.bar([str(value) for value in values], shares[name], color=[
             'C1' if i == best else 'C0' for i in range(len(values))])

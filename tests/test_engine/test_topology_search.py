@@ -184,18 +184,14 @@ def test_resumed_search_equals_the_unbroken_one(tmp_path, options):
     assert MEASURED and not done & {str(topology) for topology, _ in MEASURED}
 
 
-def test_seeds_decide_what_is_drawn(tmp_path):
-    first, again, other = (search(tmp_path / name, seed=seed)[1] for name, seed
-                           in (('a', 0), ('b', 0), ('c', 1)))
-    assert first == again
-    assert [row['topology'] for row in first] != [row['topology'] for row in other]
-
-
-def test_a_second_run_measures_nothing_anew(tmp_path):
+def test_a_second_run_measures_nothing_anew_and_another_seed_draws_anew(tmp_path):
     first = search(tmp_path)
     MEASURED.clear()
     second = search(tmp_path)
     assert not MEASURED and second[1] == first[1] and second[0]['items_measured'] == 0
+    other = search(tmp_path, seed=1, setting=dict(image_size=32, repeats=2, seed=0))
+    drawn = [[row['topology'] for row in rows] for _, rows in (first, other)]
+    assert drawn[0] != drawn[1]
 
 
 def test_what_cannot_be_measured_is_avoided(tmp_path):
