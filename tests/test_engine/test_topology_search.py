@@ -272,7 +272,11 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
-def test_another_dataset_type_is_refused(tmp_path):
+def test_another_model_or_dataset_is_refused(tmp_path):
+    cfg = config(tmp_path)
+    cfg.model = dict(type='AsViT', arch='seed')
+    with pytest.raises(InputError, match="model.type must be 'TopologyPolicy'"):
+        Runner.from_cfg(cfg).train()
     cfg = config(tmp_path)
     cfg.train_dataloader.dataset.type = 'NpzDataset'
     with pytest.raises(InputError, match='of type ProbeImages'):

@@ -1,26 +1,25 @@
 """The topology search as the training loop of a Runner."""
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Optional, Union
 
 import torch
-from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.model import is_model_wrapper
-from mmengine.registry import FUNCTIONS, LOOPS
+from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 
-from mmasvit.complexity import Setting, measure_repeat
+from mmasvit.complexity import Setting
+from mmasvit.engine.loops.measuring import (build_evaluator, from_dict, plain,
+                                            probe_dataloader, versions)
 from mmasvit.engine.loops.progress import progress_bar
 from mmasvit.engine.loops.state import LoopStateHook, check_same_run
 from mmasvit.errors import InputError
+from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.results import HistoryFile, write_results
 from mmasvit.search.search import TopologySearch, as_batch
 from mmasvit.search.space import Constraint
-from mmasvit.search.work import Evaluator, MeasurementFile
-from mmasvit.version import __version__
 
 
 @LOOPS.register_module(force=True)
@@ -77,26 +76,20 @@ class TopologySearchLoop(BaseLoop):
             raise InputError('randomness.seed must be given: a search is repeated and '
                              'resumed by its seed')
         self._max_iters, self._iter, self._epoch = max_iters, 0, 0
-        self._setting = _from_dict(Setting, 'setting',
-                                   {'seed': runner.seed, **(setting or {})})
-        limits = _from_dict(Constraint, 'constraint', constraint or {})
+        self._setting = from_dict(Setting, 'setting',
+                                  {'seed': runner.seed, **(setting or {})})
+        limits = from_dict(Constraint, 'constraint', constraint or {})
         super().__init__(runner, probe_dataloader(dataloader, self._setting))
-        images = self.dataloader.dataset
-        function = FUNCTIONS.get(measure) if measure else measure_repeat
-        if function is None:
-            raise InputError(f'measure {measure!r} is not in the registry of functions')
         window = (self._setting.rules.reward_window if reward_window == 'protocol'
                   else reward_window)
         policy = runner.model
         # every process makes the same update by itself: nothing to synchronise
         self._policy = policy.module if is_model_wrapper(policy) else policy
-        self._origin = dict(measure=measure or 'measure_repeat', threads=threads,
-                            setting=asdict(self._setting), data=images.description,
-                            torch=str(torch.__version__), device=_device_name())
-        self._evaluator = Evaluator(
-            partial(_measure, function, self._setting, images.images), self._setting.repeats,
-            MeasurementFile(str(Path(runner.work_dir, 'measurements.jsonl')), self._origin),
-            threads)
+        if not isinstance(self._policy, TopologyPolicy):
+            raise InputError("model.type must be 'TopologyPolicy', the model is a "
+                             f'{type(self._policy).__name__}')
+        self._evaluator, origin = build_evaluator(
+            runner.work_dir, self._setting, self.dataloader.dataset, measure, threads)
         self._search = TopologySearch(
             self._policy, self._evaluator, runner.seed, strategy, topologies_per_step,
             baseline_momentum, window, limits, evolution)
@@ -104,7 +97,7 @@ class TopologySearchLoop(BaseLoop):
             strategy=strategy, space=self._policy.space.choices, seed=runner.seed,
             topologies_per_step=topologies_per_step, baseline_momentum=baseline_momentum,
             reward_window=window, constraint=asdict(limits),
-            evolution=dict(evolution or {}), **self._origin)
+            evolution=dict(evolution or {}), **origin)
         self._seconds = dict(total=0., measuring=0.)
         runner.register_hook(LoopStateHook(self))
 
@@ -130,7 +123,7 @@ class TopologySearchLoop(BaseLoop):
 
     def state_dict(self) -> dict:
         """The history and what it was made with."""
-        return dict(run=_plain(self._run), rows=[dict(row) for row in self._search.rows],
+        return dict(run=plain(self._run), rows=[dict(row) for row in self._search.rows],
                     seconds=dict(self._seconds))
 
     def load_state_dict(self, state: dict) -> None:
@@ -139,7 +132,7 @@ class TopologySearchLoop(BaseLoop):
         Raises:
             InputError: If it was made with something else.
         """
-        check_same_run(state['run'], _plain(self._run))
+        check_same_run(state['run'], plain(self._run))
         self._search.load(state['rows'])
         self._seconds = dict(state['seconds'])
 
@@ -150,6 +143,7 @@ class TopologySearchLoop(BaseLoop):
         runner.call_hook('before_train_epoch')
         history = None
         if is_main_process():
+            Path(runner.work_dir, 'topology.json').unlink(missing_ok=True)
             history = HistoryFile(Path(runner.work_dir, 'history.csv'), self._search.rows)
         with progress_bar(self._max_iters, self._iter) as show:
             while self._iter < self._max_iters:
@@ -193,54 +187,6 @@ class TopologySearchLoop(BaseLoop):
             self._run, steps=self._iter, processes=get_world_size(),
             items_measured=self._evaluator.measured,
             seconds={name: round(value, 3) for name, value in self._seconds.items()},
-            versions=dict(mmasvit=__version__, torch=str(torch.__version__),
-                          mmengine=_mmengine_version()))
+            versions=versions())
         write_results(self.runner.work_dir, self._search, found, summaries, facts)
         self.runner.logger.info(f'found {found}; results in {self.runner.work_dir}')
-
-
-def probe_dataloader(dataloader: dict, setting: Setting) -> dict:
-    """A dataloader config around :class:`~mmasvit.datasets.ProbeImages`.
-
-    The setting decides on number, size and seed of the images; the config only names
-    where they come from.
-    """
-    dataset = dict(dataloader.get('dataset') or {})
-    if dataset.get('type') != 'ProbeImages':
-        raise InputError('train_dataloader.dataset must be of type ProbeImages, whose '
-                         f'data names the images, got {dataset.get("type")!r}')
-    dataset.update(image_size=setting.image_size, num_images=setting.num_images,
-                   seed=setting.seed)
-    return dict(dataset=dataset, batch_size=setting.num_images, num_workers=0,
-                sampler=dict(type='DefaultSampler', shuffle=False))
-
-
-def _measure(function, setting, images, topology, repeat):
-    return function(topology, setting, repeat, images=images, device=get_device())
-
-
-def _from_dict(cls, name: str, values: dict):
-    """Build a dataclass of settings from a config's dict."""
-    unknown = set(values) - set(cls.__dataclass_fields__)
-    if unknown:
-        raise InputError(f'train_cfg.{name}: unknown {", ".join(sorted(unknown))}; '
-                         f'expected some of {", ".join(cls.__dataclass_fields__)}')
-    return cls(**values)
-
-
-def _plain(value):
-    """Tuples and config dicts as lists and dicts, as they come back from a checkpoint."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value
-
-
-def _device_name() -> str:
-    return torch.cuda.get_device_name() if get_device() == 'cuda' else 'cpu'
-
-
-def _mmengine_version() -> str:
-    import mmengine
-    return mmengine.__version__
