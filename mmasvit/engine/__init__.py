@@ -1,3 +1,3 @@
-from mmasvit.engine import hooks, optimizers
+from mmasvit.engine import hooks, loops, optimizers
 
-__all__ = ['hooks', 'optimizers']
+__all__ = ['hooks', 'loops', 'optimizers']

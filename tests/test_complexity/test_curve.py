@@ -52,13 +52,13 @@ class Network(nn.Module):
         return F.scaled_dot_product_attention(q, k, v)
 
 
-class Masked(Network):
+class Causal(Network):
 
     def attend(self, q, k, v):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-@pytest.fixture(params=[Network, Masked])
+@pytest.fixture(params=[Network, Causal])
 def network(request):
     network = request.param().double().eval()
     with torch.no_grad():
@@ -99,6 +99,18 @@ class TestKnownCurves:
 
 
 class TestDerivatives:
+
+    def test_velocity_is_the_change_of_the_features(self, network, basis):
+        theta, h = even_angles(5), 1e-5
+
+        def image(angles):
+            cos, sin = (f[:, None, None, None] for f in (angles.cos(), angles.sin()))
+            with torch.no_grad():
+                return network(2 * (cos * basis[0] + sin * basis[1]))
+
+        v = curve_derivatives(network, basis, theta, radius=2., order=1)
+        numeric = (image(theta + h) - image(theta - h)) / (2 * h)
+        torch.testing.assert_close(v, numeric, rtol=1e-6, atol=1e-6 * v.abs().max())
 
     def test_acceleration_is_the_change_of_the_velocity(self, network, basis):
         theta = even_angles(5)

@@ -1,0 +1,115 @@
+"""From a topology to config files that ``tools/train.py`` takes."""
+import ast
+import os
+from pathlib import Path
+from typing import NamedTuple, Union
+
+from mmasvit.errors import InputError
+from mmasvit.files import replacing
+from mmasvit.topology import PRETRAIN_IMG_SIZE, Topology
+
+NUM_CLASSES = 1000  # of ImageNet-1k
+
+
+class Emitted(NamedTuple):
+    """Paths of the configs of one topology.
+
+    Attributes:
+        classifier: ImageNet-1k classifier, the detector's pre-training.
+        detector: Cascade Mask R-CNN on COCO.
+    """
+    classifier: Path
+    detector: Path
+
+
+def emit_configs(topology: Topology, folder: Union[str, Path], name: str,
+                 provenance: str, drop_path_rate: float = 0.) -> Emitted:
+    """Write a classifier's and a detector's config for a topology.
+
+    Each is one file that loads from wherever it lies: the text of our shared base, which
+    builds on mmdet's and mmpretrain's, and below it what belongs to the topology.
+
+    Args:
+        topology: The topology.
+        folder: Existing folder to write to.
+        name: Becomes part of the files' names, ``asvit_<name>_in1k.py`` and
+            ``cascade_asvit_<name>_coco.py``.
+        provenance: Where the topology comes from, for the docstrings; lines of text.
+        drop_path_rate: Rate of stochastic depth of the classifier; the detector gets
+            half of it. Defaults to 0, which suits a network of depth 1.
+
+    Returns:
+        The paths.
+
+    Raises:
+        InputError: If a file cannot be written.
+    """
+    folder = Path(folder)
+    paths = Emitted(folder / f'asvit_{name}_in1k.py',
+                    folder / f'cascade_asvit_{name}_coco.py')
+    trained = f'work_dirs/{paths.classifier.stem}/epoch_300.pth'
+    params = topology.count_params(NUM_CLASSES) / 1e6
+    macs = topology.count_macs((PRETRAIN_IMG_SIZE, ) * 2, NUM_CLASSES) / 1e9
+    size = (f'{params:.2f} M parameters and {macs:.2f} G multiply-accumulates as a '
+            'classifier at 224 px.')
+    train = 'bash tools/dist_train.sh'
+    classifier, detector = map(_from_here, paths)
+    _write(paths.classifier, 'asvit_in1k.py', f'''\
+As-ViT on ImageNet-1k at 224 px, a topology found without training.
+
+    {train} {classifier} 8
+
+{provenance}
+{size}
+''', f'''\
+# ---- the topology
+model['backbone'].update(
+    arch='{topology}',
+    drop_path_rate={drop_path_rate})
+model['head'].update(in_channels={topology.widths[-1]}, hidden_dim={topology.widths[-1]})
+''')
+    _write(paths.detector, 'cascade_asvit_coco.py', f'''\
+Cascade Mask R-CNN on COCO at 1024 px, a topology found without training.
+
+    {train} {classifier} 8    # the backbone first
+    {train} {detector} 8
+
+{provenance}
+{size}
+''', f'''\
+# ---- the topology
+model['backbone'].update(
+    arch='{topology}',
+    drop_path_rate={drop_path_rate / 2},
+    init_cfg=dict(
+        type='Pretrained', prefix='backbone.',
+        checkpoint='{trained}'))
+model['neck'] = dict(in_channels={list(topology.widths)})
+''')
+    return paths
+
+
+def _from_here(path: Path) -> str:
+    """A path as one would type it in the current directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative
+
+
+def _write(path: Path, base: str, docstring: str, ending: str) -> None:
+    text = (_shipped_configs() / '_base_' / base).read_text(encoding='utf-8')
+    own = ast.parse(text).body[0]  # the base's docstring
+    body = ''.join(text.splitlines(keepends=True)[own.end_lineno:])
+    about = ast.get_docstring(ast.parse(text)).split('\n\n')
+    recipe = '\n\n'.join(about[1:])
+    with replacing(path) as temporary:
+        Path(temporary).write_text(
+            f'"""{docstring}\n{recipe}\n"""\n{body.lstrip()}\n{ending}', encoding='utf-8')
+
+
+def _shipped_configs() -> Path:
+    """The folder ``configs/`` of the checkout, or of the installed package."""
+    package = Path(__file__).resolve().parent
+    for folder in (package.parent / 'configs', package / '.mim' / 'configs'):
+        if (folder / '_base_' / 'asvit_in1k.py').is_file():
+            return folder
+    raise InputError("mmasvit's own configs are missing; install it again")

@@ -1,0 +1,3 @@
+from mmasvit.engine.loops.topology_search import TopologySearchLoop
+
+__all__ = ['TopologySearchLoop']

@@ -1,0 +1,13 @@
+"""Searching a topology without training (section 3.3 and algorithm 1 of the paper).
+
+Small modules around plain functions; the Runner's part is in ``mmasvit.engine.loops``.
+"""
+from mmasvit.search.policy import TopologyPolicy
+from mmasvit.search.reward import MovingAverage, RelativeReward, scores
+from mmasvit.search.space import Constraint, Space
+from mmasvit.search.work import Evaluator, MeasurementFile
+
+__all__ = [
+    'Constraint', 'Evaluator', 'MeasurementFile', 'MovingAverage', 'RelativeReward',
+    'Space', 'TopologyPolicy', 'scores',
+]

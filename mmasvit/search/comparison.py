@@ -1,0 +1,88 @@
+"""Finished searches side by side."""
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from mmasvit.errors import InputError
+from mmasvit.search.results import Finished
+from mmasvit.search.reward import scores
+from mmasvit.search.space import values_of
+from mmasvit.search.work import first_difference
+from mmasvit.topology import SEARCH_SPACE, Topology
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation; the latter is 0 of a single value."""
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> 'Spread':
+        """Of a sample, one value per seed."""
+        return cls(fmean(values), stdev(values) if len(values) > 1 else 0.)
+
+
+def kind(search: Finished) -> List[str]:
+    """What searches have in common that differ by their seed alone, in words."""
+    result = search.result
+    setting, source = result['setting'], result['data']['source']
+    source = source if isinstance(source, str) else source['type']
+    words = [result['strategy'], setting['protocol'], f'{setting["image_size"]} px',
+             f'{setting["repeats"]} repeats', f'{result["steps"]} steps',
+             Path(source).name]
+    if result['topologies_per_step'] > 1:
+        words.append(f'{result["topologies_per_step"]} per step')
+    limits = {name: value for name, value in result['constraint'].items() if value}
+    return words + [f'{name} <= {value:.3g}' for name, value in limits.items()]
+
+
+def group(searches: Sequence[Finished]) -> Dict[str, List[Finished]]:
+    """Searches by kind, in alphabetical order."""
+    groups: Dict[str, List[Finished]] = {}
+    for search in sorted(searches, key=lambda search: (kind(search), search.folder)):
+        groups.setdefault(', '.join(kind(search)), []).append(search)
+    return groups
+
+
+def found_values(searches: Sequence[Finished]) -> Dict[str, Spread]:
+    """Table 3 over the topologies that some searches found."""
+    found = [values_of(Topology.parse(search.result['topology'])) for search in searches]
+    return {name: Spread.of([values[name] for values in found]) for name in SEARCH_SPACE}
+
+
+def policy_values(searches: Sequence[Finished]) -> Optional[Dict[str, Spread]]:
+    """Table 3 over what the final policies would sample; None if there is none.
+
+    The deviation is that of a sample: within the policies and between them.
+    """
+    policies = [search.result['policy'] for search in searches]
+    if not all(policies):
+        return None
+
+    def moment(name: str, power: int) -> float:
+        return fmean(sum(float(value)**power * probability
+                         for value, probability in policy[name].items())
+                     for policy in policies)
+
+    return {name: Spread(moment(name, 1),
+                         max(moment(name, 2) - moment(name, 1)**2, 0.)**0.5)
+            for name in SEARCH_SPACE}
+
+
+def rate(searches: Sequence[Finished]) -> List[List[float]]:
+    """Scores of every search's history, on the range of all of them together.
+
+    Raises:
+        InputError: If the settings (but for the seed) or the images' source differ: then
+            the measures are of different things.
+    """
+    first = searches[0]
+    for search in searches[1:]:
+        difference = first_difference(*(
+            dict(one.result['setting'], seed=None, data=one.result['data']['source'])
+            for one in (search, first)))
+        if difference:
+            raise InputError(f'{search.folder} and {first.folder} cannot be scored on one '
+                             f'scale: {difference}')
+    rated = iter(scores([row for search in searches for row in search.rows]))
+    return [[next(rated) for _ in search.rows] for search in searches]

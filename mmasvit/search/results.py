@@ -1,0 +1,145 @@
+"""What a search leaves behind: history, result, figure and configs."""
+import csv
+import io
+import json
+import math
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Sequence, Union
+
+from mmasvit.complexity import Summary
+from mmasvit.emit import emit_configs
+from mmasvit.errors import InputError
+from mmasvit.files import replacing
+from mmasvit.search.figures import plot_search
+from mmasvit.search.reward import SIGNS
+from mmasvit.search.search import Row, TopologySearch
+from mmasvit.search.space import table_costs
+from mmasvit.topology import Topology
+
+COLUMNS = ('step', 'topology', *SIGNS, *(f'{name}_reward' for name in SIGNS), 'reward',
+           'baseline', 'entropy', 'params', 'macs')
+
+
+class HistoryFile:
+    """``history.csv``: a row per topology and step, nothing that depends on time.
+
+    Entropy is that of the policy the topology was drawn from, the baseline that which
+    was taken off its reward; parameters and multiply-accumulates are counted as in
+    :func:`~mmasvit.search.space.table_costs`.
+
+    Args:
+        path: The file; it is written anew.
+        rows: Rows to begin with.
+    """
+
+    def __init__(self, path: Union[str, Path], rows: Sequence[Row] = ()):
+        self._path = path
+        with replacing(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+            file.write(','.join(COLUMNS) + '\n' + _lines(rows))
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows at the end."""
+        with open(self._path, 'a', encoding='utf-8') as file:
+            file.write(_lines(rows))
+
+
+def _lines(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    csv.DictWriter(text, COLUMNS, lineterminator='\n').writerows(rows)
+    return text.getvalue()
+
+
+def write_results(work_dir: str, search: TopologySearch, found: Topology,
+                  summaries: Dict[str, Summary], facts: dict) -> None:
+    """Write ``topology.json``, ``search.png`` and ``configs/``.
+
+    Args:
+        work_dir: Folder to write to.
+        search: The search at its end.
+        found: Its result.
+        summaries: The result's measures.
+        facts: What it was made with: seeds, settings, versions, times.
+    """
+    best, rated = search.best(), search.scores()
+    uses_policy = search.strategy == 'reinforce'
+    result = dict(
+        topology=str(found), fields=asdict(found), **table_costs(found),
+        measures={name: dict(mean=summary.mean, values=summary.values)
+                  for name, summary in summaries.items()},
+        best_seen=dict(best, score=max(rated)),
+        entropy=search.policy.entropy().item() if uses_policy else None,
+        entropy_of_space=search.space.entropy,
+        policy=_named(search) if uses_policy else None,
+        topologies_measured=len({row['topology'] for row in search.rows}), **facts)
+    plot_search(search.rows, search.policy.probabilities() if uses_policy else None,
+                search.space.choices, Path(work_dir, 'search.png'))
+    folder = Path(work_dir, 'configs')
+    os.makedirs(folder, exist_ok=True)
+    emit_configs(found, folder, 'found', _provenance(found, facts))
+    # last: where it is, all is
+    with replacing(Path(work_dir, 'topology.json')) as temporary:
+        Path(temporary).write_text(json.dumps(_finite(result), indent=2) + '\n',
+                                   encoding='utf-8')
+
+
+def _named(search: TopologySearch) -> Dict[str, Dict[str, float]]:
+    return {name: dict(zip(map(str, search.space.choices[name]), probabilities))
+            for name, probabilities in search.policy.probabilities().items()}
+
+
+def _provenance(found: Topology, facts: dict) -> str:
+    setting = facts['setting']
+    source = facts['data']['source']
+    source = source if isinstance(source, str) else source['type']
+    return (f'Topology {found}\nfound by tools/search_topology.py: '
+            f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
+            f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
+            f'{setting["repeats"]} per topology, images: {source}.')
+
+
+def _finite(value):
+    """A copy in which numbers that json has no sign for are text."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+class Finished(NamedTuple):
+    """A finished search, read from its work directory.
+
+    Attributes:
+        folder: The work directory.
+        result: ``topology.json``.
+        rows: ``history.csv``, numbers as numbers.
+    """
+    folder: str
+    result: dict
+    rows: List[Row]
+
+
+def read_results(folder: Union[str, Path]) -> Finished:
+    """Read a work directory.
+
+    Raises:
+        InputError: If it holds no finished search.
+    """
+    try:
+        result = json.loads(Path(folder, 'topology.json').read_text(encoding='utf-8'))
+        with open(Path(folder, 'history.csv'), newline='', encoding='utf-8') as file:
+            rows = [{name: value if name == 'topology' else float(value)
+                     for name, value in row.items()} for row in csv.DictReader(file)]
+        for needed in ('topology', 'strategy', 'setting', 'seed'):
+            result[needed]
+    except OSError as error:
+        raise InputError(f'{folder} holds no finished topology search: {error.strerror} '
+                         f'({os.path.basename(error.filename)})') from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{folder}: topology.json or history.csv is damaged: {error}'
+                         ) from None
+    return Finished(str(folder), result, rows)

@@ -1,0 +1,124 @@
+"""What a topology is worth during a search (algorithm 1 of the paper)."""
+from collections import deque
+from math import isfinite
+from statistics import fmean
+from typing import Deque, Dict, List, NamedTuple, Optional, Sequence
+
+from mmasvit.complexity import MEASURES, SEARCH_MEASURES
+from mmasvit.errors import InputError
+
+# +1 where more is better: length distortion minus condition number.
+SIGNS = {name: 1 if MEASURES[name].higher_is_better else -1 for name in SEARCH_MEASURES}
+
+Values = Dict[str, float]  # measures of one topology, means over the repeats
+
+
+class Range(NamedTuple):
+    """Smallest and largest finite value of a measure, and which of them is worse."""
+    low: float
+    high: float
+    worst: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], sign: int) -> 'Range':
+        """The range of some values; an empty one at 0 if none is finite."""
+        finite = [value for value in values if isfinite(value)] or [0.]
+        low, high = min(finite), max(finite)
+        return cls(low, high, low if sign > 0 else high)
+
+    def clip(self, value: float) -> float:
+        """The value, or the worst of the range for one that is not finite."""
+        return value if isfinite(value) else self.worst
+
+    def relative(self, difference: float) -> float:
+        """A difference in units of the range; 0 where the range is a point."""
+        return difference / (self.high - self.low) if self.high > self.low else 0.
+
+
+class RelativeReward:
+    """The reward of algorithm 1: progress since the previous step over the range so far.
+
+    ``r_t = (L_t - L_{t-1}) / (max L - min L) - (k_t - k_{t-1}) / (max k - min k)``, with
+    the extremes over the steps up to and with t. The first step has no previous one and
+    is worth 0. A value that is not finite counts as the worst finite one of the range,
+    and does not widen the range.
+
+    Args:
+        window: Steps that the range is taken over; None for all (algorithm 1).
+
+    Raises:
+        InputError: If the window is less than two steps.
+    """
+
+    def __init__(self, window: Optional[int] = None):
+        if window is not None and (not isinstance(window, int) or window < 2):
+            raise InputError('reward_window must be None or a whole number of at least '
+                             f'2, got {window!r}')
+        self._steps: Deque[List[Values]] = deque(maxlen=window)
+
+    def __call__(self, step: List[Values]) -> List[Values]:
+        """Reward the topologies of one step, usually one.
+
+        Args:
+            step: Their measures. With several (which the paper has not), each is
+                compared with the mean of the previous step.
+
+        Returns:
+            For each the parts by measure, signed so that they add up to ``'reward'``.
+        """
+        previous = self._steps[-1] if self._steps else None
+        self._steps.append(step)
+        rewards = [{} for _ in step]
+        for name, sign in SIGNS.items():
+            seen = Range.of([values[name] for past in self._steps for values in past],
+                            sign)
+            for reward, values in zip(rewards, step):
+                before = fmean(seen.clip(past[name]) for past in previous or [values])
+                reward[name] = seen.relative(sign * (seen.clip(values[name]) - before))
+        return [dict(reward, reward=sum(reward.values())) for reward in rewards]
+
+
+class MovingAverage:
+    """Exponential moving average without bias towards its start.
+
+    Args:
+        momentum: Weight of the past, between 0 and 1.
+
+    Raises:
+        InputError: If it is not.
+    """
+
+    def __init__(self, momentum: float = 0.9):
+        if not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
+            raise InputError(f'baseline momentum must be between 0 and 1, got {momentum!r}')
+        self.momentum = momentum
+        self._sum = self._weight = 0.
+
+    def update(self, value: float) -> float:
+        """Take in a value; return the average, which holds it already."""
+        self._sum = self.momentum * self._sum + (1 - self.momentum) * value
+        self._weight = self.momentum * self._weight + (1 - self.momentum)
+        return self._sum / self._weight
+
+
+def scores(measured: Sequence[Values],
+           reference: Optional[Sequence[Values]] = None) -> List[float]:
+    """Place topologies on one scale that does not depend on the order of a search.
+
+    With a range that stays the same, the rewards of algorithm 1 add up along a search to
+    the difference of this score: length distortion minus condition number, each from 0 to
+    1 over the range.
+
+    Args:
+        measured: Measures of the topologies.
+        reference: Measures that span the range. Defaults to ``measured``.
+
+    Returns:
+        A number from -1 to 1 each (if the reference holds them), more is better.
+    """
+    totals = [0.] * len(measured)
+    for name, sign in SIGNS.items():
+        seen = Range.of([values[name] for values in reference or measured], sign)
+        for i, values in enumerate(measured):
+            totals[i] += sign * seen.relative(seen.clip(values[name]) - seen.low)
+    return totals

@@ -1,0 +1,116 @@
+"""The images that untrained networks are measured on, from every kind of source."""
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmasvit import Topology
+from mmasvit.complexity import Setting
+from mmasvit.complexity.probe import Probe
+from mmasvit.datasets import ProbeImages
+from mmasvit.errors import InputError
+
+MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
+
+
+@pytest.fixture
+def arrays():
+    return np.random.default_rng(0).integers(0, 256, (12, 40, 40, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path, arrays):
+    for i, array in enumerate(arrays):
+        path = tmp_path / 'images' / str(i % 3) / f'{i:02}.PNG'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+    (tmp_path / 'images' / 'readme.txt').write_text('no image')
+    return tmp_path / 'images'
+
+
+def back(images):
+    """uint8 ``(n, H, W, 3)``."""
+    array = images.permute(0, 2, 3, 1).numpy() * STD + MEAN
+    return np.round(array).astype(np.uint8)
+
+
+def test_noise_is_what_the_measures_use_without_images():
+    setting = Setting(image_size=48, num_images=5, seed=3)
+    probe = Probe(Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|32'), setting)
+    dataset = ProbeImages(image_size=48, num_images=5, seed=3)
+    assert torch.equal(dataset.images, probe.images)
+    assert len(dataset) == 5 and torch.equal(dataset[2], dataset.images[2])
+    assert dataset.description['source'] == 'noise'
+
+
+def test_all_sources_give_the_same_pixels(folder, arrays, tmp_path):
+    np.savez(tmp_path / 'images.npz', images=arrays, labels=np.arange(12))
+    sources = [str(folder), str(tmp_path / 'images.npz'),
+               dict(type='NpzDataset', ann_file=str(tmp_path / 'images.npz'))]
+    for source in sources:
+        dataset = ProbeImages(source, image_size=40, num_images=12)
+        # the folder's order is by name: 0/00, 0/03, ...
+        pixels = sorted(image.tobytes() for image in back(dataset.images))
+        assert pixels == sorted(array.tobytes() for array in arrays)
+
+
+def test_images_of_a_registry_by_path(folder):
+    dataset = ProbeImages(dict(type='mmpretrain.CustomDataset', data_root=str(folder),
+                               extensions=('.png', )), image_size=32, num_images=4)
+    assert dataset.images.shape == (4, 3, 32, 32)
+    assert len(dataset.description['images']) == 4
+
+
+def test_draws_depend_on_the_seed_without_repeats(folder):
+    def names(seed):
+        return ProbeImages(str(folder), 32, 6, seed).description['images']
+
+    torch.manual_seed(1)
+    first = names(0)
+    torch.manual_seed(2)
+    assert names(0) == first and len(set(first)) == 6
+    assert len({tuple(names(seed)) for seed in range(5)}) == 5
+
+
+def test_hash_tells_images_apart(folder):
+    first = ProbeImages(str(folder), 32, 6).description
+    assert ProbeImages(str(folder), 32, 6).description == first
+    victim = folder / first['images'][0]
+    Image.new('RGB', (40, 40)).save(victim)
+    assert ProbeImages(str(folder), 32, 6).description['sha256'] != first['sha256']
+
+
+def test_other_shapes_are_cropped_at_the_centre(tmp_path):
+    wide = np.zeros((40, 80, 3), np.uint8)
+    wide[:, 20:60] = 200
+    for i in range(2):
+        Image.fromarray(wide).save(tmp_path / f'{i}.png')
+    images = ProbeImages(str(tmp_path), 40, 2).images
+    assert (back(images) == 200).all()
+
+
+def test_grey_images_and_palettes_become_rgb(tmp_path):
+    Image.new('L', (50, 50), 100).save(tmp_path / 'grey.png')
+    Image.new('P', (50, 50)).save(tmp_path / 'palette.png')
+    assert ProbeImages(str(tmp_path), 32, 2).images.shape == (2, 3, 32, 32)
+
+
+def test_bad_sources(tmp_path, folder):
+    for data, line in (
+            ('nowhere', "neither 'noise' nor a folder"), (7, 'data must be'),
+            (str(tmp_path / 'none.npz'), 'does not exist')):
+        with pytest.raises(InputError, match=line):
+            ProbeImages(data)
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    with pytest.raises(InputError, match='empty has no image'):
+        ProbeImages(str(empty))
+    with pytest.raises(InputError, match='16 images are needed, there are 12'):
+        ProbeImages(str(folder))
+    (folder / '0' / '00.PNG').write_bytes(b'')
+    with pytest.raises(InputError, match='00.PNG cannot be decoded'):
+        ProbeImages(str(folder), 32, 12)
+    with pytest.raises(InputError, match='cannot be built: .*none.json'):
+        ProbeImages(dict(type='mmdet.CocoDataset', ann_file='none.json'))
+    with pytest.raises(InputError, match='tells of no images'):
+        ProbeImages(dict(type='ProbeImages'))

@@ -1,0 +1,92 @@
+"""Spaces of choices, and limits on what their topologies cost."""
+from itertools import product
+
+import pytest
+
+from mmasvit import Topology
+from mmasvit.errors import InputError
+from mmasvit.search.space import Constraint, Space, table_costs, values_of
+from mmasvit.topology import FAMILY, SEARCH_SPACE, space_entropy, space_size
+
+# small enough to enumerate, with both kinds of trade-off: heads and splits
+SMALL = dict(K1=[4, 8], S1=[2, 8], E1=[3], K2=[2, 4], S2=[1, 4], E2=[2, 5], K3=[3],
+             S3=[1, 2], E3=[2], K4=[2, 4], E4=[2, 6], heads=[16, 64])
+
+
+def members(space):
+    return [space.topology(choice) for choice in
+            product(*(range(len(values)) for values in space.choices.values()))]
+
+
+def test_default_is_table_1():
+    space = Space()
+    assert space.choices == SEARCH_SPACE
+    assert space.size == space_size() and space.entropy == space_entropy()
+
+
+def test_every_choice_is_another_topology():
+    space = Space(SMALL)
+    topologies = members(space)
+    assert len(set(topologies)) == len(topologies) == space.size == 2**9
+    for topology in topologies:
+        assert topology.in_search_space
+        assert space.topology(space.choice(topology)) == topology
+        for name, value in values_of(topology).items():
+            assert value in space.choices[name]
+
+
+def test_order_of_values_is_kept():
+    space = Space(dict(K1=[8, 4], heads=[64]))
+    assert space.topology((0, ) * 12).kernels[0] == 8
+    assert list(space.choices) == list(SEARCH_SPACE)
+
+
+@pytest.mark.parametrize('choices, line', [
+    (dict(K2=[]), 'K2 has no values'),
+    (dict(K5=[4]), 'unknown choice K5'),
+    (dict(K1=[4, 4]), 'K1 has a value twice'),
+    (dict(K1=4), 'K1 must be a list'),
+    (dict(K1=[4, 1]), 'kernels must be at least 2'),
+    (dict(heads=[16, 20]), 'multiple of 8'),
+    (dict(heads=[16, 512]), '64 heads but only 32 channels'),
+    (dict(E3=[2, 2.5]), 'positive integers'),
+])
+def test_bad_spaces(choices, line):
+    with pytest.raises(InputError, match=line):
+        Space(choices)
+
+
+def test_costs_are_the_tables():
+    costs = table_costs(FAMILY['seed'])
+    assert round(costs['params'] / 1e6, 2) == 2.42 and round(costs['macs'] / 1e9, 2) == .49
+
+
+@pytest.mark.parametrize('name', ['params', 'macs'])
+def test_limits_are_inclusive(name):
+    topology = FAMILY['seed']
+    cost = table_costs(topology)[name]
+    assert Constraint(**{name: cost}).allows(topology)
+    assert not Constraint(**{name: cost - 1}).allows(topology)
+    assert Constraint().allows(topology)
+
+
+@pytest.mark.parametrize('name', ['params', 'macs'])
+@pytest.mark.parametrize('choices', [SMALL, dict(SMALL, heads=[24, 40, 56])])
+def test_impossible_limits_are_found_exactly(name, choices):
+    """The cheapest member by brute force is the border."""
+    space = Space(choices)
+    least = min(table_costs(topology)[name] for topology in members(space))
+    Constraint(**{name: least}).check(space)
+    with pytest.raises(InputError, match='no topology of the space has at most'):
+        Constraint(**{name: least - 1}).check(space)
+
+
+@pytest.mark.parametrize('limit', [0, -1, 'much', True, float('nan')])
+def test_bad_limits(limit):
+    with pytest.raises(InputError, match='macs must be a positive number'):
+        Constraint(macs=limit)
+
+
+def test_topologies_of_another_space_have_no_choice():
+    with pytest.raises(ValueError):
+        Space(dict(K1=[4])).choice(Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|32'))

@@ -1,0 +1,115 @@
+"""Compare finished topology searches: table 3 over seeds, and strategies by score."""
+import argparse
+
+from mmasvit.errors import InputError, one_line_errors
+
+# Mean and deviation over mean in table 3 of the paper.
+PAPER = {'K1': (7.3, 0.1), 'K2': (4, 0), 'K3': (4, 0), 'K4': (4, 0), 'E1': (3.3, 0.4),
+         'E2': (3.9, 0.4), 'E3': (4.2, 0.3), 'E4': (5.2, 0.2), 'S1': (4, 0.6),
+         'S2': (2.7, 0.5), 'S3': (1.5, 0.3), 'heads': (42.7, 0.5)}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', metavar='DIR',
+                        help='work directories of tools/search_topology.py')
+    parser.add_argument('--out', metavar='FILE.png', help='draw the scores over the '
+                        'evaluations; the searches must share a setting')
+    return parser.parse_args()
+
+
+def print_table(title: str, header: list, rows: list) -> None:
+    """Print a table at its full width, whatever the terminal's."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    table = Table(*header, box=box.SIMPLE, title=title, title_justify='left')
+    for row in rows:
+        table.add_row(*row)
+    width = Console(width=10_000).measure(table).maximum
+    Console(width=max(width, Console().width)).print(table)
+
+
+def searches_table(groups) -> None:
+    """A row per search."""
+    rows = []
+    for name, searches in groups.items():
+        for search in searches:
+            result, change = search.result, ''
+            if result['entropy'] is not None:
+                change = f'{result["entropy_of_space"]:.2f} to {result["entropy"]:.2f}'
+            rows.append([name, str(result['seed']), result['topology'],
+                         result['best_seen']['topology'], change,
+                         f'{result["seconds"]["total"] / 60:.1f}'])
+    print_table('searches', ['', 'seed', 'found', 'best seen', 'entropy', 'minutes'], rows)
+
+
+def table_3(groups) -> None:
+    """A column per kind of search: mean over seeds (deviation over mean)."""
+    from mmasvit.search.comparison import found_values, policy_values
+    columns = {'paper': {name: f'{mean:.1f} ({relative:.1f})'
+                         for name, (mean, relative) in PAPER.items()}}
+    for name, searches in groups.items():
+        for which, values in (('found', found_values(searches)),
+                              ('policy', policy_values(searches))):
+            lines = [which, f'{len(searches)} seeds', *name.split(', ')]
+            if values:
+                columns['\n'.join(lines)] = {
+                    choice: f'{spread.mean:.1f} ({spread.deviation / spread.mean:.1f})'
+                    for choice, spread in values.items()}
+    print_table('table 3', ['', *columns],
+                [[choice, *(column[choice] for column in columns.values())]
+                 for choice in PAPER])
+
+
+def scores_table(groups, rated) -> None:
+    """A row per kind of search, with the spread over seeds."""
+    from mmasvit.search.comparison import Spread
+    rows = []
+    for name, searches in groups.items():
+        histories = [rated[search.folder] for search in searches]
+        columns = [[max(scores) for scores in histories],
+                   [sum(scores) / len(scores) for scores in histories],
+                   [sum(tail) / len(tail) for tail in
+                    (scores[-max(1, len(scores) // 10):] for scores in histories)],
+                   [search.result['topologies_measured'] for search in searches]]
+        rows.append([name, str(len(searches)), str(min(map(len, histories))),
+                     *('{:.3f} +- {:.3f}'.format(*Spread.of(column))
+                       for column in columns[:3]), f'{Spread.of(columns[3]).mean:.0f}'])
+    print_table('scores on the range of all: mean over seeds +- deviation',
+                ['', 'seeds', 'evaluations', 'best', 'mean', 'last tenth', 'different'],
+                rows)
+
+
+def main() -> None:
+    """Read everything, print the tables, draw the figure."""
+    args = parse_args()
+    import numpy as np
+
+    from mmasvit.search.comparison import group, rate
+    from mmasvit.search.figures import plot_comparison
+    from mmasvit.search.results import read_results
+    searches = [read_results(folder) for folder in dict.fromkeys(args.work_dirs)]
+    groups = group(searches)
+    try:
+        rated = {search.folder: scores for search, scores
+                 in zip(searches, rate(searches))}
+    except InputError as error:
+        if args.out:
+            raise
+        rated, reason = None, error
+    searches_table(groups)
+    table_3(groups)
+    if rated is None:
+        print(f'no scores: {reason}')
+        return
+    scores_table(groups, rated)
+    if args.out:
+        plot_comparison({name: [np.array(rated[search.folder]) for search in members]
+                         for name, members in groups.items()}, args.out)
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
