@@ -205,19 +205,6 @@ class Topology:
         raise InputError(f'unknown arch {arch!r}; expected one of {sorted(FAMILY)}, '
                          f'a dict of fields, or a genotype {_FORM}')
 
-    @classmethod
-    def from_choices(cls, choices: Dict[str, int], embed_dims: int = 32) -> 'Topology':
-        """Topology of one choice per dimension of Table 1, one block a stage.
-
-        Args:
-            choices: A value for every key of :data:`SEARCH_SPACE`.
-            embed_dims: Width C of the first stage. Defaults to 32.
-        """
-        choices = {'S4': 1, **choices}
-        stages = [[choices[f'{name}{i + 1}'] for i in range(NUM_STAGES)]
-                  for name in 'KSE']
-        return cls(*map(tuple, stages), choices['heads'], embed_dims=embed_dims)
-
     def __str__(self) -> str:
         stages = zip(self.kernels, self.splits, self.expansions, self.depths)
         text = '|'.join(','.join(map(str, stage)) for stage in stages)

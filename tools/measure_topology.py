@@ -19,8 +19,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-angles', type=int, default=10, metavar='N')
     parser.add_argument('--num-images', type=int, default=16, metavar='N',
                         help='images of the tangent kernel')
-    parser.add_argument('--data', default='noise', metavar='FILE.npz',
-                        help='where these images come from; default: noise')
+    parser.add_argument('--data', default='noise', metavar='SOURCE',
+                        help="where these images come from: 'noise' (default), a "
+                        'folder, or an .npz file')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--measures', nargs='+', metavar='NAME', help='default: all')
     parser.add_argument('--device', default='cpu')
@@ -41,7 +42,7 @@ def main() -> None:
     from mmasvit import Topology
     from mmasvit.complexity import MEASURES, Setting, measure_repeat, summarise
     from mmasvit.complexity.evaluate import check_measures
-    from mmasvit.datasets.npz import normalised_images
+    from mmasvit.datasets import ProbeImages
     from mmasvit.engine.launch import check_device, check_writable
     from mmasvit.files import replacing
     topology = Topology.of(args.genotype)
@@ -53,16 +54,14 @@ def main() -> None:
     names = args.measures or list(MEASURES)
     check_measures(names)
     check_device(args.device)
-    images = None
-    if args.data != 'noise':
-        images = normalised_images(args.data, setting.num_images, setting.image_size)
+    images = ProbeImages(args.data, setting.image_size, setting.num_images, setting.seed)
     if args.out:
         check_writable(Path(args.out).parent)
 
     rounds = track(range(setting.repeats), 'initialisations', transient=True,
                    disable=not Console().is_terminal)
-    summaries = summarise([measure_repeat(topology, setting, repeat, names, images,
-                                          args.device) for repeat in rounds])
+    summaries = summarise([measure_repeat(topology, setting, repeat, names,
+                                          images.images, args.device) for repeat in rounds])
     table = Table('measure', 'mean', 'lowest', 'highest', 'better', 'seconds',
                   title=f'{topology}\nprotocol {setting.protocol}, {setting.image_size} px'
                   f', {setting.repeats} initialisations')
@@ -73,7 +72,7 @@ def main() -> None:
                       f'{summary.seconds:.2f}')
     Console(width=max(Console().width, 100)).print(table)
     if args.out:
-        result = dict(topology=str(topology), setting=vars(setting), data=args.data,
+        result = dict(topology=str(topology), setting=vars(setting), data=images.description,
                       measures={name: summary._asdict()
                                 for name, summary in summaries.items()})
         with replacing(args.out) as temporary:

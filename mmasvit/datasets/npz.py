@@ -4,15 +4,10 @@ import zipfile
 from typing import List, Optional, Tuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
-from torch import Tensor
 
 from mmasvit.errors import InputError
-
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, RGB
 
 
 def read_npz(path: str, split: str = 'train') -> Tuple[np.ndarray, Optional[np.ndarray]]:
@@ -55,31 +50,6 @@ def read_npz(path: str, split: str = 'train') -> Tuple[np.ndarray, Optional[np.n
         raise InputError(f'{path}: {labels_name} must be {images.shape[:1]} integers, is '
                          f'{labels.shape} of {labels.dtype}')
     return images, labels
-
-
-def normalised_images(path: str, count: int, size: int,
-                      split: str = 'train') -> Tensor:
-    """The first images of an ``.npz`` file as a network sees them.
-
-    Args:
-        path: See :func:`read_npz`.
-        count: How many.
-        size: Side in pixels to resize to (bilinear, anti-aliased).
-        split: See :func:`read_npz`.
-
-    Returns:
-        ``(count, 3, size, size)`` float32, of ImageNet's mean 0 and deviation 1.
-
-    Raises:
-        InputError: As :func:`read_npz`, or if there are fewer images.
-    """
-    images = read_npz(path, split)[0]
-    if len(images) < count:
-        raise InputError(f'{path} has {len(images)} images, {count} are needed')
-    images = torch.from_numpy(images[:count]).permute(0, 3, 1, 2).float()
-    images = F.interpolate(images, (size, size), mode='bilinear', antialias=True)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (images - mean) / std
 
 
 @DATASETS.register_module(force=True)

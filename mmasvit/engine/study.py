@@ -7,7 +7,7 @@ import copy
 import json
 import os
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Dict, List, Tuple
@@ -26,7 +26,8 @@ from mmasvit.complexity.evaluate import check_measures
 from mmasvit.engine import launch
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
-from mmasvit.topology import SEARCH_SPACE, Topology, space_size
+from mmasvit.search.space import Space
+from mmasvit.topology import Topology, space_size
 
 PLAN_FILE = 'plan.json'
 
@@ -87,11 +88,11 @@ class Study:
     @property
     def topologies(self) -> List[Topology]:
         """The topologies, without repetition, in the order they were drawn."""
-        draw = random.Random(self.seed)
+        draw, space = random.Random(self.seed), Space()
         found: Dict[Topology, None] = {}
         while len(found) < self.num_topologies:
-            choices = {name: draw.choice(values) for name, values in SEARCH_SPACE.items()}
-            found[Topology.from_choices(choices, self.embed_dims)] = None
+            choice = tuple(draw.randrange(len(values)) for values in space.choices.values())
+            found[replace(space.topology(choice), embed_dims=self.embed_dims)] = None
         return list(found)
 
 

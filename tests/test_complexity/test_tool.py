@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from mmasvit.complexity import MEASURES, Setting, measure_topology
-from mmasvit.datasets.npz import MEAN, STD, normalised_images
-from mmasvit.errors import InputError
+from mmasvit.datasets import ProbeImages
 from mmasvit.topology import Topology
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/measure_topology.py'
@@ -43,7 +41,7 @@ def test_table_and_json_are_the_librarys_numbers(monkeypatch, capsys, tmp_path, 
     result = json.loads(out.read_text())
     setting = Setting('paper', 32, 2, 4, 4, 3)
     expected = measure_topology(Topology.parse(SMALL), setting, list(MEASURES),
-                                normalised_images(str(images[0]), 4, 32))
+                                ProbeImages(str(images[0]), 32, 4, 3).images)
     printed = capsys.readouterr().out
     assert set(result['measures']) == set(MEASURES)
     for name, summary in expected.items():
@@ -61,7 +59,7 @@ def test_table_and_json_are_the_librarys_numbers(monkeypatch, capsys, tmp_path, 
     ([SMALL, '--image-size', '8'], 'image_size'),
     ([SMALL, '--measures', 'luck'], 'luck'),
     ([SMALL, '--data', 'none.npz'], 'does not exist'),
-    ([SMALL, '--data', '{images}', '--num-images', '9'], '5 images, 9 are needed'),
+    ([SMALL, '--data', '{images}', '--num-images', '9'], '9 images are needed, there are 5'),
     ([SMALL, '--device', 'warp:3'], 'device'),
     ([SMALL, '--out', '/proc/none/x.json'], '/proc/none'),
 ])
@@ -75,25 +73,3 @@ def test_one_line_and_status_2(monkeypatch, capsys, images, arguments, message):
 def test_outside_the_space_if_asked_for(monkeypatch):
     assert call(monkeypatch, '9,2,3|4,1,2|4,1,4|4,1,6|16,16', '--any-topology', '--repeats',
                 '1', '--image-size', '32', '--measures', 'length_distortion') == 0
-
-
-class TestNormalisedImages:
-
-    def test_same_size_is_only_shifted_and_scaled(self, tmp_path):
-        values = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-        np.savez(tmp_path / 'a.npz', train_images=values)
-        images = normalised_images(str(tmp_path / 'a.npz'), 2, 16)
-        expected = (values[:2] - np.array(MEAN)) / np.array(STD)
-        torch.testing.assert_close(images, torch.from_numpy(expected).float()
-                                   .permute(0, 3, 1, 2))
-
-    def test_resized_keeps_the_mean(self, images):
-        path, values = images
-        small = normalised_images(str(path), 5, 10)
-        assert small.shape == (5, 3, 10, 10)
-        mean = ((values.mean((1, 2)) - MEAN) / STD)
-        assert np.abs(small.mean((2, 3)).numpy() - mean).max() < 0.1
-
-    def test_too_few(self, images):
-        with pytest.raises(InputError, match='9 are needed'):
-            normalised_images(str(images[0]), 9, 32)
