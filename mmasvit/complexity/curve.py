@@ -76,7 +76,7 @@ def curve_derivatives(features: Features, basis: Tensor, theta: Tensor,
                          f'{tuple(theta.shape)}')
     differentiate = _velocity if order == 1 else _velocity_and_acceleration
     theta = theta.to(basis)
-    with torch.no_grad(), ForwardModeOperators():
+    with torch.no_grad(), ForwardModeOperators(order):
         plane = radius * basis
         if hasattr(features, 'first_map'):
             plane, features = features.first_map(plane), features.rest

@@ -9,6 +9,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 # Scores of one block of attention: these and their derivatives stay in a core's cache.
@@ -18,17 +19,25 @@ BLOCK_SCORES = 2**18
 class ForwardModeOperators(TorchFunctionMode):
     """While active, these functions of torch are differentiated our way.
 
-    * ``scaled_dot_product_attention``: with first-order dual tensors
-      (``torch.autograd.forward_ad``) value and derivative come out of one pass over
-      blocks of the scores (:func:`attention_jvp`); under ``torch.func`` it is written
-      out. torch itself has forward mode for its slowest kernel only.
+    * ``scaled_dot_product_attention``: at order 1 value and derivative of dual tensors
+      come out of one pass over blocks of the scores (:func:`attention_jvp`); at order 2
+      it is written out. torch itself has forward mode for its slowest kernel only.
     * ``layer_norm``, ``group_norm``, ``batch_norm``: written out. torch's second
       forward-mode derivative of its fused kernels is wrong without any error (measured
       with 2.11: an acceleration off by 4 to 32 %).
+
+    Args:
+        order: 1 for dual tensors of ``torch.autograd.forward_ad`` without reverse mode,
+            2 for nested ``torch.func.jvp``.
     """
 
+    def __init__(self, order: int):
+        super().__init__()
+        attention = _dual_attention if order == 1 else _attention
+        self._ours = {**_NORMS, F.scaled_dot_product_attention: attention}
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return _REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
+        return self._ours.get(func, func)(*args, **(kwargs or {}))
 
 
 def attention_jvp(query: Tensor, key: Tensor, value: Tensor, d_query: Tensor,
@@ -89,24 +98,34 @@ def _attention(query: Tensor, key: Tensor, value: Tensor,
                attn_mask: Optional[Tensor] = None, dropout_p: float = 0.,
                is_causal: bool = False, scale: Optional[float] = None,
                enable_gqa: bool = False) -> Tensor:
-    """``scaled_dot_product_attention``; anything unusual is torch's own affair."""
+    """``scaled_dot_product_attention`` in operators that have forward mode."""
     if attn_mask is not None or dropout_p or is_causal or enable_gqa:
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):  # slow, and torch's own affair
             return F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p,
                                                   is_causal, scale=scale,
                                                   enable_gqa=enable_gqa)
-    scale = query.shape[-1]**-0.5 if scale is None else scale
-    operands = (query, key, value)
-    functorch = any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in operands)
-    if not functorch and not torch.is_grad_enabled() and forward_ad._current_level >= 0:
-        primals, tangents = zip(*map(forward_ad.unpack_dual, operands))
-        if any(t is not None for t in tangents):
-            tangents = [torch.zeros_like(p) if t is None else t
-                        for p, t in zip(primals, tangents)]
-            return forward_ad.make_dual(*attention_jvp(*primals, *tangents, scale))
-    scores = (query * scale) @ key.transpose(-2, -1)
+    scores = (query * _scale_of(query, scale)) @ key.transpose(-2, -1)
     return scores.softmax(dim=-1) @ value
+
+
+def _dual_attention(query: Tensor, key: Tensor, value: Tensor,
+                    attn_mask: Optional[Tensor] = None, dropout_p: float = 0.,
+                    is_causal: bool = False, scale: Optional[float] = None,
+                    enable_gqa: bool = False) -> Tensor:
+    """:func:`_attention` of dual tensors in one pass."""
+    unusual = attn_mask is not None or dropout_p or is_causal or enable_gqa
+    primals, tangents = zip(*map(forward_ad.unpack_dual, (query, key, value)))
+    if unusual or all(tangent is None for tangent in tangents):
+        return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale,
+                          enable_gqa)
+    tangents = [torch.zeros_like(primal) if tangent is None else tangent
+                for primal, tangent in zip(primals, tangents)]
+    return forward_ad.make_dual(
+        *attention_jvp(*primals, *tangents, _scale_of(query, scale)))
+
+
+def _scale_of(query: Tensor, scale: Optional[float]) -> float:
+    return query.shape[-1]**-0.5 if scale is None else scale
 
 
 def _normalise(x: Tensor, dims: Sequence[int], eps: float) -> Tensor:
@@ -151,8 +170,7 @@ def _scale_channels(x: Tensor, weight: Optional[Tensor],
     return x if bias is None else x + _per_channel(bias, x)
 
 
-_REPLACEMENTS = {
-    F.scaled_dot_product_attention: _attention,
+_NORMS = {
     F.layer_norm: _layer_norm, torch.layer_norm: _layer_norm,
     F.group_norm: _group_norm, F.batch_norm: _batch_norm,
 }

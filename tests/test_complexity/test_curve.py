@@ -58,7 +58,14 @@ class Causal(Network):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-@pytest.fixture(params=[Network, Causal])
+class Masked(Network):
+
+    def attend(self, q, k, v):
+        mask = torch.arange(20).reshape(4, 5) % 3 > 0
+        return F.scaled_dot_product_attention(q, k, v, mask.flatten().expand(20, 20))
+
+
+@pytest.fixture(params=[Network, Causal, Masked])
 def network(request):
     network = request.param().double().eval()
     with torch.no_grad():
