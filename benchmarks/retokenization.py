@@ -72,8 +72,10 @@ def time_steps(rounds: int, batch_size: int) -> Tuple[Dict[int, List[float]], di
     """
     import torch
     from mmengine.config import Config
+    from mmengine.logging import MMLogger
     from mmengine.registry import MODELS, init_default_scope
     from rich.progress import track
+    MMLogger.get_instance('speed', logger_name='mmengine', log_level='WARNING')
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     cfg = Config.fromfile(ROOT / 'configs/asvit_small_in1k.py')
@@ -202,25 +204,29 @@ def run_once(spec: dict, core: int) -> None:
     metric = METRICS[spec['mode']][0]
 
     class Stopwatch(Hook):
-        """Seconds of training without validation, and what was trained at which stride."""
+        """Seconds of training without validation, and what was trained at which stride.
+
+        One thread and no data workers: the seconds of the process are those of its core,
+        whatever else the machine does.
+        """
         priority = 'LOWEST'
 
         def __init__(self):
             self.steps, self.scores, self.total = [], [], 0.
 
         def before_train_epoch(self, runner):
-            self.start = time.perf_counter()
+            self.start = time.process_time()
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            self.begin = time.perf_counter()
+            self.begin = time.process_time()
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             self.steps.append((runner.model.backbone.token_stride,
                                len(data_batch['inputs']),
-                               time.perf_counter() - self.begin))
+                               time.process_time() - self.begin))
 
         def after_train_epoch(self, runner):
-            self.total += time.perf_counter() - self.start
+            self.total += time.process_time() - self.start
 
         def after_val_epoch(self, runner, metrics=None):
             self.scores.append((runner.epoch, len(self.steps), self.total,
@@ -355,8 +361,8 @@ def stride_rows(by_way: Dict[str, List[dict]]) -> List[str]:
 
 def draw_runs(mode: str, results: List[dict], path: Path) -> None:
     """Score against multiply-accumulates and against time, a line per run."""
-    from mmasvit.visualization import plt
     from mmasvit.files import replacing
+    from mmasvit.visualization import plt
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), sharey=True,
                                          layout='constrained')
     names = dict(full='full tokens', elastic='fewer tokens first')
