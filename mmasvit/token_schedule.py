@@ -150,8 +150,9 @@ def format_table_6() -> str:
             for stride in TOKEN_STRIDES}
     lines = ['table 6, As-ViT-L at 224 px, 300 epochs: multiply-accumulates']
     for stride, name in ((16, '4x'), (8, '2x')):
-        lines.append(f'  {name} fewer tokens a side: {macs[stride] / macs[TOKEN_STRIDE]:6.1%}'
-                     f' of full (paper: {PAPER_RELATIVE_MACS[stride]})')
+        relative = macs[stride] / macs[TOKEN_STRIDE]
+        lines.append(f'  {name} fewer tokens a side: {relative:6.1%} of full '
+                     f'(paper: {PAPER_RELATIVE_MACS[stride]})')
     lines.append(f'  {"epochs at 4x | 2x | full":>28}  {"saved":>6}  paper')
     for name, (milestones, paper) in TABLE_6.items():
         stages = TokenSchedule(milestones).stages(TABLE_6_EPOCHS)

@@ -15,8 +15,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
-                        help="height and width, or one number for both; default: the hook's "
-                        'img_size, or else 224, or 1024 for a detector')
+                        help='height and width, or one number for both; default: the '
+                        "hook's img_size, or else 224, or 1024 for a detector")
     parser.add_argument('--whole', action='store_true',
                         help='also count neck and heads, by running the model once (a '
                         'minute or more for a large detector)')
@@ -51,8 +51,8 @@ def find_stages(cfg, hook) -> tuple:
     unit = 'epoch' if hook.by_epoch else 'iteration'
     length = cfg.train_cfg.get(f'max_{"epochs" if hook.by_epoch else "iters"}')
     if length is None:
-        raise InputError(f'{cfg.filename}: milestones count {unit}s, and train_cfg does not '
-                         f'say how many {unit}s the run has')
+        raise InputError(f'{cfg.filename}: milestones count {unit}s, and train_cfg does '
+                         f'not say how many {unit}s the run has')
     return hook.schedule.stages(length, unit), unit
 
 

@@ -55,7 +55,10 @@ class Recorder(Hook):
     priority = 'LOWEST'
 
     def __init__(self):
-        self.steps, self.batches, self.lrs = [], [], []
+        self.steps, self.batches, self.lrs, self.epochs = [], [], [], []
+
+    def before_train_epoch(self, runner):
+        self.epochs.append(runner.model.backbone.token_stride)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.lrs.append(runner.optim_wrapper.get_lr()['lr'][0])
@@ -138,6 +141,7 @@ EACH = dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False))
 def test_stride_follows_the_epoch(tmp_path):
     runner = train(tmp_path)
     assert strides(runner) == [16] * 6 + [8] * 6 + [4] * 6
+    assert recorder_of(runner).epochs == [16] * 2 + [8] * 2 + [4] * 2
 
 
 def test_tokens_are_full_before_the_first_milestone(tmp_path):
