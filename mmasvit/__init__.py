@@ -4,6 +4,7 @@ Importing this package registers everything it brings; a config does so with
 ``custom_imports = dict(imports=['mmasvit'])``.
 """
 from mmasvit import datasets, engine
+from mmasvit.engine.hooks import ElasticTokenHook
 from mmasvit.models import AsViT
 from mmasvit.registration import register_all
 from mmasvit.topology import Topology
@@ -11,4 +12,4 @@ from mmasvit.version import __version__
 
 register_all()
 
-__all__ = ['AsViT', 'Topology', 'datasets', 'engine', '__version__']
+__all__ = ['AsViT', 'ElasticTokenHook', 'Topology', 'datasets', 'engine', '__version__']

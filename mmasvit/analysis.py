@@ -1,13 +1,17 @@
 """Multiply-accumulates of a model, counted while it runs."""
-from typing import Callable, Set
+from typing import Callable, Optional, Sequence, Set, Tuple
 
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmasvit.errors import InputError
 from mmasvit.models.attention import WindowAttention
 from mmasvit.models.tokenizer import ReEmbedding
+from mmasvit.topology import TOKEN_STRIDE
 
 # Operators that multiply no matrices though neither pointwise nor views: reductions,
 # normalisation, resampling, selection, copies and creation.
@@ -79,3 +83,60 @@ def count_macs(run: Callable[[], object]) -> int:
         raise RuntimeError(
             f'operators of unknown cost: {", ".join(sorted(watch.unknown))}')
     return counter.get_total_flops() // 2
+
+
+def is_detector(cfg: Config) -> bool:
+    """Whether a config's model is a detector with proposals."""
+    return 'neck' in cfg.model and 'rpn_head' in cfg.model
+
+
+def check_shape(shape: Optional[Sequence[int]],
+                least: int = TOKEN_STRIDE) -> Optional[Tuple[int, int]]:
+    """Height and width out of what ``--shape`` was given, None if it was not.
+
+    Raises:
+        InputError: If it is not one or two sizes of at least ``least`` pixels.
+    """
+    if not shape:
+        return None
+    if len(shape) > 2 or min(shape) < least:
+        raise InputError(f'--shape takes one or two sizes of at least {least} px, got '
+                         f'{" ".join(map(str, shape))}')
+    return tuple(shape * 2)[:2]
+
+
+def counting_size(cfg: Config, shape: Optional[Sequence[int]] = None) -> Tuple[int, int]:
+    """Height and width to count a config's model at: ``shape``, or else 1024 px for a
+    detector and 224 px for anything else."""
+    return tuple(shape) if shape else (1024, 1024) if is_detector(cfg) else (224, 224)
+
+
+def build_to_count(cfg: Config) -> nn.Module:
+    """Build a config's model, in evaluation mode and on paths that counters see."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    torch.manual_seed(0)  # which boxes survive suppression depends on the weights
+    model = MODELS.build(cfg.model).eval()
+    use_explicit_paths(model)
+    return model
+
+
+def count_model_macs(model: nn.Module, size: Tuple[int, int], detector: bool) -> int:
+    """Multiply-accumulates of a whole model for one image.
+
+    A detector is run as mmdet's own counter runs it: every proposal of the region
+    proposal network (at most ``test_cfg.rpn.max_per_img``) goes through every head, the
+    mask heads too.
+
+    Args:
+        model: As from :func:`build_to_count`.
+        size: Height and width of the image in pixels.
+        detector: Whether it is one (:func:`is_detector`).
+    """
+    images = torch.rand(1, 3, *size)
+    if not detector:
+        return count_macs(lambda: model(images, mode='tensor'))
+    from mmdet.structures import DetDataSample
+    sample = DetDataSample(metainfo=dict(
+        img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
+        scale_factor=(1., 1.)))
+    return count_macs(lambda: model(images, [sample], mode='tensor'))

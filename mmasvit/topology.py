@@ -13,6 +13,7 @@ from mmasvit.errors import InputError
 
 NUM_STAGES = 4
 TOKEN_STRIDE = 4  # full token resolution: one token per 4 x 4 pixels (section 3.1)
+TOKEN_STRIDES = (4, 8, 16)  # all that elastic re-tokenization offers (section 4)
 MAX_WIDTH = 1024  # stage widths C, 2C, 4C, 8C stop growing here (released code)
 PRETRAIN_IMG_SIZE = 224  # the size whose windows the splits of a genotype divide
 
@@ -71,6 +72,16 @@ def lay_windows(tokens: int, pixels: int, splits: int,
     wanted = (2 * pixels * splits + pretrain_img_size) // (2 * pretrain_img_size)
     edge = -(-tokens // max(1, wanted))
     return Window(edge, -(-tokens // edge))
+
+
+def token_dilation(stride: int, kernel: int) -> int:
+    """Dilation that spreads the tokenizer's kernel as its tokens are spread (section 4).
+
+    Args:
+        stride: Pixels from token to token.
+        kernel: Edge K1 of the tokenizer's kernel, at least 2.
+    """
+    return round((stride / TOKEN_STRIDE - 1) * kernel / (kernel - 1)) + 1
 
 
 def token_grids(size: Tuple[int, int],

@@ -7,10 +7,16 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
+from mmasvit import ElasticTokenHook
+from mmasvit.token_schedule import TABLE_6, TABLE_6_EPOCHS
+
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path.name for path in (ROOT / 'configs').glob('*asvit*.py'))
 DETECTORS = [name for name in CONFIGS if name.startswith('cascade')]
 CLASSIFIERS = [name for name in CONFIGS if name not in DETECTORS]
+# the same model as another config that is trained; a test below makes sure of it
+SAME_MODEL = ['asvit_large_in1k_elastic19.py', 'asvit_large_in1k_elastic56.py',
+              'cascade_asvit_large_coco_elastic.py']
 
 
 def build(name):
@@ -31,7 +37,13 @@ def build(name):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
+    for hook in elastic_hooks(cfg):  # as its run begins
+        model.backbone.set_token_stride(hook.milestones[0][1])
     return cfg, model.train()
+
+
+def elastic_hooks(cfg):
+    return [hook for hook in cfg.custom_hooks if hook.type == 'ElasticTokenHook']
 
 
 def detector_batch(cfg, size):
@@ -88,7 +100,7 @@ def train_two_steps(cfg, model, batch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', CLASSIFIERS)
+@pytest.mark.parametrize('name', [n for n in CLASSIFIERS if n not in SAME_MODEL])
 def test_classifier_trains(name):
     cfg, model = build(name)
     train_two_steps(cfg, model, classifier_batch(cfg, 64))
@@ -96,7 +108,7 @@ def test_classifier_trains(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', DETECTORS)
+@pytest.mark.parametrize('name', [n for n in DETECTORS if n not in SAME_MODEL])
 def test_detector_trains(name):
     cfg, model = build(name)
     # the parameters of later cascade stages need positive boxes there
@@ -110,6 +122,31 @@ def test_detector_trains(name):
 def test_docstring_says_how_to_run_it(name):
     head = (ROOT / 'configs' / name).read_text().split('"""')[1]
     assert f'configs/{name}' in head
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if 'elastic' in name])
+def test_elastic_config_is_its_base_with_a_schedule(name):
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    base = Config.fromfile(ROOT / 'configs' / f'{name.split("_elastic")[0]}.py')
+    (hook, ) = elastic_hooks(cfg)
+    assert cfg.custom_hooks == base.custom_hooks + [hook]
+    assert cfg.model.backbone.pop('resample_outputs', True) == (name in DETECTORS)
+    built = ElasticTokenHook(**{key: hook[key] for key in hook if key != 'type'})
+    stages = built.schedule.stages(cfg.train_cfg.max_epochs)
+    assert [stage.stride for stage in stages] == [16, 8, 4]
+    for model in (cfg.model, base.model):
+        model.backbone.pop('init_cfg', None)  # the checkpoint of an elastic classifier
+    assert cfg.model == base.model and cfg.optim_wrapper == base.optim_wrapper
+    assert cfg.param_scheduler == base.param_scheduler
+
+
+@pytest.mark.parametrize('row, row_of_table', list(zip(
+    (19, 37, 56), TABLE_6.values())))
+def test_elastic_classifiers_are_the_rows_of_table_6(row, row_of_table):
+    cfg = Config.fromfile(ROOT / 'configs' / f'asvit_large_in1k_elastic{row}.py')
+    assert cfg.train_cfg.max_epochs == TABLE_6_EPOCHS
+    (hook, ), (milestones, paper) = elastic_hooks(cfg), row_of_table
+    assert tuple(map(tuple, hook.milestones)) == milestones and int(paper + .5) == row
 
 
 @pytest.mark.parametrize('size, params', [('small', 29.05), ('base', 52.62),
@@ -128,6 +165,6 @@ def test_large_detector_has_the_papers_size():
 def test_detector_channels_are_the_backbones():
     for name in DETECTORS:
         cfg, model = build(name)
-        assert tuple(cfg.model.neck.in_channels) == model.backbone.out_channels
+        assert tuple(cfg.model.neck.in_channels) == model.backbone.out_channels, name
         assert tuple(cfg.model.rpn_head.get('anchor_generator', {}).get(
             'strides', (4, 8, 16, 32))[:4]) == model.backbone.out_strides

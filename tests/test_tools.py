@@ -181,6 +181,76 @@ def test_get_flops_counts_a_detector(tmp_path):
     assert counted['backbone_params'] < counted['params']
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('config, options', [
+    ('configs/cascade_asvit_tiny_shapes_elastic.py', detector_options),
+    ('configs/asvit_tiny_shapes_elastic.py', classifier_options)])
+def test_two_processes_train_with_fewer_tokens_first(config, options, shapes, tmp_path):
+    """Both are at the schedule's strides, and resumed they see the same losses."""
+    hook = 'custom_hooks.1.milestones=((0,16),(1,8),(2,4))'
+    more = {'train_cfg.max_epochs': 3, 'train_cfg.val_interval': 9,
+            'default_hooks.checkpoint.interval': 1,
+            'default_hooks.checkpoint.max_keep_ckpts': 9}
+    words = [*options(shapes, **more), hook, 'train_dataloader.dataset.indices=8']
+    whole, rest = tmp_path / 'whole', tmp_path / 'rest'
+    run('tools/train.py', config, '--work-dir', whole, '--launcher', 'pytorch',
+        '--no-data-check', *words, processes=2)
+    rows = [json.loads(line) for path in whole.glob('*/vis_data/scalars.json')
+            for line in path.read_text().splitlines() if '"loss"' in line]
+    assert {(row['epoch'], row['token_stride']) for row in rows} == {
+        (1, 16), (2, 8), (3, 4)}
+    assert all((row['relative_macs'] == 1) == (row['epoch'] == 3) for row in rows)
+    run('tools/train.py', config, '--work-dir', rest, '--launcher', 'pytorch',
+        '--no-data-check', '--resume', whole / 'epoch_1.pth', *words, processes=2)
+    expected = losses(whole)
+    assert losses(rest) == {key: expected[key] for key in expected if key[0] > 1} != {}
+
+
+class TestPlanTokens:
+    """tools/plan_tokens.py"""
+
+    def test_large(self):
+        config = 'configs/asvit_large_in1k_elastic37.py'
+        printed = run('tools/plan_tokens.py', config).stdout
+        for words in ('0 to 80 16 14 x 14 1.245 5.6%', '80 to 140 8 28 x 28 4.710 21.1%',
+                      '140 to 300 4 56 x 56 22.356 100.0%', 'whole run: 41.0%',
+                      '5.6% of full (paper: 13.2 %)',
+                      '1-120 | 121-210 | 211-300 61.5% 56.2'):
+            assert words in ' '.join(printed.split())
+
+    def test_prints_what_the_run_prints(self, shapes, tmp_path):
+        config = 'configs/cascade_asvit_tiny_shapes_elastic.py'
+        planned = run('tools/plan_tokens.py', config, '--whole').stdout.splitlines()
+        started = run('tools/train.py', config, '--work-dir', tmp_path, '--no-data-check',
+                      *detector_options(shapes, **{
+                          'train_dataloader.dataset.indices': 2,
+                          'train_cfg.val_interval': 9})).stdout.splitlines()
+        (begin, ) = (i for i, line in enumerate(started) if 'tokens planned' in line)
+        assert started[begin].endswith(planned[0])
+        assert started[begin + 1:begin + 6] == planned[1:6]
+        assert 'neck and heads' in planned[6]
+
+    def test_without_a_schedule(self):
+        printed = run('tools/plan_tokens.py', CLASSIFIER, '--shape', 64, 96).stdout
+        assert 'has no ElasticTokenHook' in printed and '64 x 96 px' in printed
+        assert 'table 6' in printed
+
+    def test_bad_input(self):
+        config = 'configs/asvit_tiny_shapes_elastic.py'
+        change = 'custom_hooks.1.milestones='
+        for words, line in (
+                (('--shape', 8), 'at least 16 px'),
+                (('--cfg-options', change + '((0,16),(0,8))'), '(0, 8) must begin after'),
+                (('--cfg-options', change + '((0,16),(15,4))'), 'which has 15 epochs'),
+                (('--cfg-options', 'custom_hooks.1.by_epoch=False'),
+                 'how many iterations')):
+            assert line in fails('tools/plan_tokens.py', config, *words)
+        assert 'ResNet has no elastic tokens' in fails(
+            'tools/plan_tokens.py', CLASSIFIER, '--cfg-options',
+            'model.backbone.type=ResNet', 'model.backbone._delete_=True',
+            'model.backbone.depth=18')
+
+
 class TestBadInput:
     """Each gives its one line, exit status 2, and nothing half-written."""
 

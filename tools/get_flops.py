@@ -8,7 +8,7 @@ most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too.
 import argparse
 import json
 
-from mmasvit.errors import InputError, one_line_errors
+from mmasvit.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,30 +33,17 @@ def measure(cfg, shape) -> dict:
         shape: Height and width in pixels, or None for the default.
     """
     import torch
-    from mmengine.registry import MODELS, init_default_scope
 
-    from mmasvit.analysis import count_macs, use_explicit_paths
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    detector = 'neck' in cfg.model and 'rpn_head' in cfg.model
-    height, width = shape or ((1024, 1024) if detector else (224, 224))
-    torch.manual_seed(0)  # which boxes survive suppression depends on the weights
-    model = MODELS.build(cfg.model).eval()
-    use_explicit_paths(model)
-    images = torch.rand(1, 3, height, width)
-    if detector:
-        from mmdet.structures import DetDataSample
-        sample = DetDataSample(metainfo=dict(
-            img_shape=(height, width), ori_shape=(height, width),
-            pad_shape=(height, width), batch_input_shape=(height, width),
-            scale_factor=(1., 1.)))
-        macs = count_macs(lambda: model(images, [sample], mode='tensor'))
-    else:
-        macs = count_macs(lambda: model(images, mode='tensor'))
+    from mmasvit import analysis
+    size = analysis.counting_size(cfg, shape)
+    model = analysis.build_to_count(cfg)
+    macs = analysis.count_model_macs(model, size, analysis.is_detector(cfg))
     parameters = [sum(p.numel() for p in part.parameters())
                   for part in (model, model.backbone)]
+    images = torch.rand(1, 3, *size)
     return dict(params=parameters[0], macs=macs, backbone_params=parameters[1],
-                backbone_macs=count_macs(lambda: model.backbone(images)),
-                shape=[height, width])
+                backbone_macs=analysis.count_macs(lambda: model.backbone(images)),
+                shape=list(size))
 
 
 def main() -> None:
@@ -65,12 +52,10 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mmasvit.analysis import check_shape
     from mmasvit.engine.launch import load_config
     from mmasvit.files import replacing
-    shape = args.shape and (args.shape * 2)[:2]
-    if shape and (len(args.shape) > 2 or min(shape) < 4):
-        raise InputError(f'--shape takes one or two sizes of at least 4 px, got '
-                         f'{args.shape}')
+    shape = check_shape(args.shape)
     numbers = measure(load_config(args.config, args.cfg_options), shape)
     table = Table(title=f'{args.config} at {numbers["shape"][0]} x {numbers["shape"][1]}')
     for heading in ('', 'parameters (M)', 'multiply-accumulates (G)'):

@@ -120,6 +120,12 @@ class AsViT(BaseModule):
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
             the first. Defaults to 0.
         norm_cfg: Config of all norms. Defaults to ``dict(type='LN')``.
+        token_reduction: How fewer tokens see the image: ``'dilate'`` spreads the
+            tokenizer's kernel as in the paper, ``'area'`` averages the image first. See
+            :meth:`set_token_stride`. Defaults to ``'dilate'``.
+        resample_outputs: Whether maps of fewer tokens are resampled to the strides and
+            sizes that they have at full tokens, which necks and heads of detectors rely
+            on. A classifier pools its map and needs no resampling. Defaults to True.
         frozen_stages: Stages that do not train: -1 none, 0 the tokenizer and the
             position embedding, k these and the first k stages. Defaults to -1.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
@@ -133,11 +139,11 @@ class AsViT(BaseModule):
     Attributes:
         topology: The :class:`~mmasvit.Topology`.
         out_channels: Channels of each output, in the order of ``out_indices``.
-        out_strides: Pixels per token of each output.
+        pretrain_img_size: As given.
 
     Raises:
-        InputError: If ``arch``, ``out_indices``, ``attn_impl`` or ``frozen_stages`` is
-            none of the above.
+        InputError: If ``arch``, ``out_indices``, ``attn_impl``, ``token_reduction`` or
+            ``frozen_stages`` is none of the above.
 
     Examples:
         >>> import torch
@@ -156,7 +162,8 @@ class AsViT(BaseModule):
                  pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                  use_abs_pos_embed: bool = True, output_norm: bool = True,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
-                 norm_cfg: dict = dict(type='LN'), frozen_stages: int = -1,
+                 norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
+                 resample_outputs: bool = True, frozen_stages: int = -1,
                  with_cp: bool = False,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         init_cfgs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or ())
@@ -166,13 +173,15 @@ class AsViT(BaseModule):
                          or [dict(type='TruncNormal', layer='Linear', std=.02),
                              dict(type='Constant', layer='LayerNorm', val=1.)])
         self.topology = topology = Topology.of(arch)
-        self.out_indices = self._check_arguments(out_indices, attn_impl, frozen_stages)
+        self.out_indices = self._check_arguments(out_indices, attn_impl,
+                                                 token_reduction, frozen_stages)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
-        self.out_strides = tuple(TOKEN_STRIDE * 2**i for i in self.out_indices)
+        self.pretrain_img_size = pretrain_img_size
+        self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
 
         self.patch_embed = Tokenizer(in_channels, topology.widths[0],
-                                     topology.kernels[0], norm_cfg)
+                                     topology.kernels[0], norm_cfg, token_reduction)
         self.pos_embed = None
         if use_abs_pos_embed:
             side = -(-pretrain_img_size // TOKEN_STRIDE)
@@ -192,7 +201,7 @@ class AsViT(BaseModule):
 
     @staticmethod
     def _check_arguments(out_indices: Sequence[int], attn_impl: str,
-                         frozen_stages: int) -> Tuple[int, ...]:
+                         token_reduction: str, frozen_stages: int) -> Tuple[int, ...]:
         if isinstance(out_indices, int):
             out_indices = (out_indices, )
         # negative indices count from the last stage, as elsewhere in mmpretrain
@@ -204,6 +213,9 @@ class AsViT(BaseModule):
         if attn_impl not in ('fused', 'explicit'):
             raise InputError("AsViT: attn_impl must be 'fused' or 'explicit', "
                              f'got {attn_impl!r}')
+        if token_reduction not in ('dilate', 'area'):
+            raise InputError("AsViT: token_reduction must be 'dilate' or 'area', "
+                             f'got {token_reduction!r}')
         if not -1 <= frozen_stages <= NUM_STAGES:
             raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
                              f'got {frozen_stages}')
@@ -217,6 +229,43 @@ class AsViT(BaseModule):
         for cfg in self._pretrained_cfgs:
             pretrained.load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'),
                                        cfg.get('map_location', 'cpu'))
+
+    @property
+    def token_stride(self) -> int:
+        """Pixels from token to token: 4 at full tokens, 8 or 16 with fewer."""
+        return self.patch_embed.stride
+
+    @property
+    def out_strides(self) -> Tuple[int, ...]:
+        """Pixels from cell to cell of each output, in the order of ``out_indices``."""
+        stride = TOKEN_STRIDE if self.resample_outputs else self.token_stride
+        return tuple(stride * 2**i for i in self.out_indices)
+
+    def set_token_stride(self, stride: int) -> None:
+        """Use one token per ``stride x stride`` pixels from now on (section 4).
+
+        Stride, dilation and padding of the tokenizer change, and nothing else: no
+        weight, no entry of the state dict, no state of an optimizer. The position
+        embedding is resized to the new grid, and windows keep their size in pixels.
+
+        Args:
+            stride: 4 (full tokens), 8 or 16.
+
+        Raises:
+            InputError: If it is none of these.
+        """
+        self.patch_embed.set_stride(stride)
+
+    def count_macs(self, size: Tuple[int, int], token_stride: Optional[int] = None) -> int:
+        """Multiply-accumulates of one image, by :meth:`Topology.count_macs`.
+
+        Args:
+            size: Height and width of the image in pixels.
+            token_stride: As in :meth:`set_token_stride`. Defaults to the one in use.
+        """
+        return self.topology.count_macs(
+            size, pretrain_img_size=self.pretrain_img_size,
+            token_stride=token_stride or self.token_stride, out_indices=self.out_indices)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Compute the feature maps.
@@ -232,10 +281,10 @@ class AsViT(BaseModule):
             InputError: If the image is smaller than one token.
         """
         size = tuple(x.shape[-2:])
-        if min(size) < self.patch_embed.stride:
+        if min(size) < self.token_stride:
             raise InputError(
                 f'AsViT: an image of {size[0]} x {size[1]} pixels is smaller than one '
-                f'token ({self.patch_embed.stride} x {self.patch_embed.stride} pixels)')
+                f'token ({self.token_stride} x {self.token_stride} pixels)')
         x = self.patch_embed(x)
         if self.pos_embed is not None:
             x = x + self._positions(x.shape[1:3])
@@ -244,8 +293,22 @@ class AsViT(BaseModule):
             x = stage(x, size)
             if i in self.out_indices:
                 norm = getattr(self, f'norm{i}', nn.Identity())
-                outs.append(norm(x).permute(0, 3, 1, 2).contiguous())
+                out = norm(x).permute(0, 3, 1, 2).contiguous()
+                outs.append(self._resample(out, size, TOKEN_STRIDE * 2**i))
         return tuple(outs)
+
+    def _resample(self, x: Tensor, size: Tuple[int, int], stride: int) -> Tensor:
+        """Bring a map of fewer tokens to ``stride`` pixels from cell to cell.
+
+        Last of all, so that the norm and the change of layout work on the few tokens.
+        """
+        factor = self.token_stride // TOKEN_STRIDE
+        if factor == 1 or not self.resample_outputs:
+            return x
+        # by the exact factor and then cut: stretched to the size, maps of an image that
+        # coarse tokens do not divide would drift by up to a token against the boxes
+        x = F.interpolate(x, scale_factor=factor, mode='bilinear')
+        return x[..., :-(-size[0] // stride), :-(-size[1] // stride)].contiguous()
 
     def _positions(self, grid: Tuple[int, int]) -> Tensor:
         """Position embedding for a token grid, ``(1, H, W, C)``."""

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from mmasvit.topology import TOKEN_STRIDE
+from mmasvit.errors import InputError
+from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES, token_dilation
 
 
 def same_padding(size: Tuple[int, int], kernel: int, stride: int,
@@ -37,25 +38,50 @@ def same_padding(size: Tuple[int, int], kernel: int, stride: int,
 class Tokenizer(nn.Module):
     """Embed an image into one token per ``stride x stride`` pixels.
 
+    The stride can be changed at any time (section 4); no weight depends on it.
+
     Args:
         in_channels: Channels of the image.
         embed_dims: Channels of a token.
         kernel_size: Edge K1 of the convolution; larger than the stride, it overlaps.
         norm_cfg: Norm of the tokens.
-        stride: Pixels from token to token. Defaults to 4, the full resolution.
+        token_reduction: How fewer tokens see the image. ``'dilate'`` spreads the
+            kernel, the paper's way: at K1 = 8 it reads one pixel in four at stride 8 and
+            one in sixteen at stride 16. ``'area'`` averages the image first, which lets
+            nothing alias, and embeds the smaller image with the kernel as it is.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, kernel_size: int,
-                 norm_cfg: dict, stride: int = TOKEN_STRIDE):
+                 norm_cfg: dict, token_reduction: str = 'dilate'):
         super().__init__()
         self.kernel_size = kernel_size
-        self.stride = stride
-        self.projection = nn.Conv2d(in_channels, embed_dims, kernel_size, stride)
+        self.token_reduction = token_reduction
+        self.projection = nn.Conv2d(in_channels, embed_dims, kernel_size, TOKEN_STRIDE)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.set_stride(TOKEN_STRIDE)
+
+    def set_stride(self, stride: int) -> None:
+        """Let a token stand for ``stride x stride`` pixels from now on.
+
+        Raises:
+            InputError: If ``stride`` is not 4, 8 or 16.
+        """
+        if stride not in TOKEN_STRIDES:
+            raise InputError(f'token stride must be one of '
+                             f'{", ".join(map(str, TOKEN_STRIDES))}, got {stride!r}')
+        self.stride = int(stride)
+        self.shrink = self.stride // TOKEN_STRIDE if self.token_reduction == 'area' else 1
+        step = self.stride // self.shrink
+        self.projection.stride = (step, step)
+        self.projection.dilation = (token_dilation(step, self.kernel_size), ) * 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Image ``(N, in_channels, H, W)`` to tokens ``(N, h, w, embed_dims)``."""
-        pad = same_padding(x.shape[-2:], self.kernel_size, self.stride)
+        if self.shrink > 1:
+            # at the border of a size it does not divide, the mean of the pixels there are
+            x = F.avg_pool2d(x, self.shrink, ceil_mode=True, count_include_pad=False)
+        pad = same_padding(x.shape[-2:], self.kernel_size, self.projection.stride[0],
+                           self.projection.dilation[0])
         x = self.projection(F.pad(x, pad))
         return self.norm(x.permute(0, 2, 3, 1))
 
@@ -67,7 +93,8 @@ class ReEmbedding(nn.Module):
     and W of the linear map, ``W (gamma (u - mean) / std + beta)`` is a convolution of the
     tokens with ``W gamma``, its rows centred so that they do not see the mean, over
     ``std``, plus ``W beta``; a patch's variance follows from its tokens' mean and
-    variance by box filters.
+    variance by box filters. That weight is made anew in each pass: where patches are few,
+    as with coarse tokens, it costs more than the patches, and they are materialised.
 
     Args:
         in_channels: Channels of the incoming tokens.
@@ -75,9 +102,13 @@ class ReEmbedding(nn.Module):
         kernel_size: Edge K of the patch, at stride 2.
         norm_cfg: Norm over the ``K * K * in_channels`` features of a patch, channel
             slowest (the order of ``torch.nn.Unfold``).
-        fused: Whether to use the convolution where the norm is a ``LayerNorm``.
+        fused: Whether to use the convolution where the norm is a ``LayerNorm`` and it
+            pays.
     """
     stride = 2
+    # patches per output channel from which on the convolution is faster (on a CPU, forward
+    # and backward: 1.2 to 7 times slower up to 2, 1.4 to 1.7 times faster from 8 on)
+    worthwhile_patches = 4
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int,
                  norm_cfg: dict, fused: bool = True):
@@ -93,9 +124,16 @@ class ReEmbedding(nn.Module):
         """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``."""
         pad = same_padding(x.shape[1:3], self.kernel_size, self.stride)
         padded = F.pad(x, (0, 0, *pad))
-        if self.fused and isinstance(self.norm, nn.LayerNorm):
+        if self.fused and isinstance(self.norm, nn.LayerNorm) and self._pays(x.shape):
             return self._convolve(padded, self._patch_rstd(x, pad))
         return self.reduction(self.norm(self._unfold(padded)))
+
+    def _pays(self, shape: torch.Size) -> bool:
+        n, height, width = shape[:3]
+        if not isinstance(n, int):
+            return True  # an exported network must not depend on the size of the batch
+        patches = n * -(-height // self.stride) * -(-width // self.stride)
+        return patches >= self.worthwhile_patches * self.reduction.out_features
 
     def _unfold(self, x: Tensor) -> Tensor:
         # faster there and back than strided views, whose derivative adds up by index

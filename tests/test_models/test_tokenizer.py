@@ -22,6 +22,7 @@ def pair(kernel, in_channels=6, out_channels=10, norm_cfg=NORM):
     for weight in fused.parameters():
         nn.init.normal_(weight)
     unfold.load_state_dict(fused.state_dict())
+    fused.worthwhile_patches = 0  # the convolution, however small the map
     return fused, unfold
 
 
@@ -122,6 +123,22 @@ def test_fused_re_embedding_of_constant_tokens_is_finite(kernel):
         assert torch.isfinite(fused(x)).all()
     blank = torch.zeros(1, 12, 12, 6)
     torch.testing.assert_close(fused(blank), unfold(blank))
+
+
+def test_the_faster_way_is_taken(monkeypatch):
+    """The convolution for many patches per output channel, and the same either way."""
+    module, taken = ReEmbedding(6, 10, 4, NORM), []
+    convolve = module._convolve
+    monkeypatch.setattr(module, '_convolve', lambda *a: taken.append(1) or convolve(*a))
+    for n, size, convolved in ((1, (12, 14), True), (1, (12, 12), False),
+                               (2, (9, 7), True), (2, (8, 8), False), (1, (1, 1), False)):
+        taken.clear()
+        x = torch.randn(n, *size, 6)
+        out = module(x)
+        assert bool(taken) == convolved
+        module.fused = False
+        torch.testing.assert_close(out, module(x))
+        module.fused = True
 
 
 def test_re_embedding_honours_eps():

@@ -1,0 +1,253 @@
+"""Fewer tokens first, all of them in the end (section 4 of the paper)."""
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
+from mmengine.registry import HOOKS
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+
+from mmasvit.errors import InputError
+from mmasvit.token_schedule import TokenSchedule, format_plan
+from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES
+
+
+def find_elastic(model: nn.Module) -> List[nn.Module]:
+    """Parts of a model whose tokens can be made fewer: an AsViT, or whatever has its
+    ``set_token_stride``, ``token_stride``, ``count_macs`` and ``pretrain_img_size``.
+
+    Args:
+        model: The model, wrapped for distributed training or not.
+
+    Raises:
+        InputError: If there is none.
+    """
+    while is_model_wrapper(model):
+        model = model.module
+    # asked of the class: a compiled module passes its original's attributes on
+    found = [part for part in model.modules() if hasattr(type(part), 'set_token_stride')]
+    if not found:
+        name, backbone = type(model).__name__, getattr(model, 'backbone', None)
+        if backbone is not None:
+            name += f' with backbone {type(backbone).__name__}'
+        raise InputError(f'{name} has no elastic tokens (no part with set_token_stride); '
+                         'use backbone=dict(type=\'AsViT\')')
+    return found
+
+
+def count_backbones(parts: Sequence[nn.Module],
+                    size: Tuple[int, int]) -> Tuple[Dict[int, int], str]:
+    """Multiply-accumulates of all parts for one image at each stride, and their name.
+
+    Args:
+        parts: As from :func:`find_elastic`.
+        size: Height and width of the image in pixels.
+    """
+    macs = {stride: sum(part.count_macs(size, stride) for part in parts)
+            for stride in TOKEN_STRIDES}
+    return macs, f'backbone {" and ".join(type(part).__name__ for part in parts)} alone'
+
+
+@HOOKS.register_module(force=True)
+class ElasticTokenHook(Hook):
+    """Progressive elastic re-tokenization (section 4, figure 4, table 6).
+
+    The stride of the tokens is a function of the epoch (or iteration) alone. It is set
+    on the live model before each epoch and iteration and nothing of it is stored, so
+    that a run resumed at any point goes on as the unbroken one; weights, checkpoints and
+    optimizer states are those of a run without the hook. Validation and test use full
+    tokens. The stride and the backbone's cost relative to full tokens are logged as
+    ``token_stride`` and ``relative_macs``.
+
+    With ``torch.compile``, compile the backbone (``model.backbone.compile()``): it gets
+    one graph per stride.
+
+    Args:
+        milestones: ``[(begin, stride), ...]`` with strides 16, 8 or 4, in the order of
+            begin. Begins are epochs counted from 0: the paper's "epochs 1 to 40 at 4x,
+            41 to 70 at 2x, then full" is ``[(0, 16), (40, 8), (70, 4)]``. A fraction
+            begins within an epoch. Before the first begin tokens are full.
+        by_epoch: Whether begins are epochs; otherwise iterations, in loops of either
+            kind. Defaults to True.
+        eval_full_tokens: Whether validation and test use full tokens; otherwise the
+            stride of the training at that moment. Defaults to True.
+        img_size: Side in pixels, or (height, width), of the training images that the
+            plan printed at the start and ``relative_macs`` are counted for. Defaults to
+            the backbone's ``pretrain_img_size``.
+        lr_factors: One factor per milestone on every learning rate while it lasts. The
+            schedulers never see it: it is applied before a step and taken back after.
+            Defaults to None: the paper changes no learning rate.
+        batch_factors: One whole number per milestone that multiplies the batch size of
+            each process, to fill the memory that fewer tokens leave free. An epoch then
+            has fewer iterations, so that schedulers which count iterations (also
+            ``convert_to_iter_based``) and loops without epochs are refused; the expected
+            time of arrival in the log counts the iterations of full tokens.
+            Defaults to None: the paper changes no batch.
+
+    Raises:
+        InputError: If milestones or factors are not as above; before training, if a
+            milestone lies beyond the run or the model has no elastic tokens.
+
+    Examples:
+        >>> custom_hooks = [dict(type='ElasticTokenHook',
+        ...                      milestones=[(0, 16), (80, 8), (140, 4)])]
+    """
+    # before RuntimeInfoHook, which logs the learning rate of the coming iteration, and
+    # before ParamSchedulerHook, which must find it unscaled
+    priority = 'HIGHEST'
+
+    def __init__(self, milestones: Sequence[Tuple[float, int]], by_epoch: bool = True,
+                 eval_full_tokens: bool = True,
+                 img_size: Optional[Union[int, Tuple[int, int]]] = None,
+                 lr_factors: Optional[Sequence[float]] = None,
+                 batch_factors: Optional[Sequence[int]] = None):
+        self.schedule = TokenSchedule(milestones)
+        self.by_epoch = by_epoch
+        self.eval_full_tokens = eval_full_tokens
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.lr_factors = self._check_factors('lr_factors', lr_factors, (int, float))
+        self.batch_factors = self._check_factors('batch_factors', batch_factors, int)
+        if self.batch_factors and (not by_epoch or any(
+                begin != int(begin) for begin, _ in self.schedule.milestones)):
+            raise InputError('batch_factors need milestones in whole epochs')
+        self._kept_lr = []
+
+    def _check_factors(self, name: str, factors, kind) -> Optional[tuple]:
+        if factors is None:
+            return None
+        if (not isinstance(factors, (list, tuple))
+                or len(factors) != len(self.schedule.milestones)
+                or not all(isinstance(f, kind) and not isinstance(f, bool) and f > 0
+                           for f in factors)):
+            numbers = 'whole numbers' if kind is int else 'numbers'
+            raise InputError(f'{name} must be {len(self.schedule.milestones)} positive '
+                             f'{numbers}, one per milestone, got {factors!r}')
+        return tuple(factors)
+
+    # ----------------------------------------------------------------------- training
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the schedule against the run, print it, and set the stride."""
+        unit, length = 'epoch', runner.max_epochs
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise InputError('ElasticTokenHook: this loop counts iterations, not epochs; '
+                             'give milestones in iterations and by_epoch=False')
+        if not self.by_epoch:
+            unit, length = 'iteration', runner.max_iters
+        stages = self.schedule.stages(length, unit)
+        parts = find_elastic(runner.model)
+        size = self.img_size or (parts[0].pretrain_img_size, ) * 2
+        macs, what = count_backbones(parts, size)
+        self._relative = {stride: macs[stride] / macs[TOKEN_STRIDE] for stride in macs}
+        if self.batch_factors:
+            self._prepare_batches(runner)
+        runner.logger.info(format_plan(stages, size, macs, what, unit))
+        self._apply(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Set the stride and the batch size of the epoch that begins."""
+        self._apply(runner)
+        if self.batch_factors:
+            sampler = runner.train_dataloader.batch_sampler
+            sampler.batch_size = self._batch_size * self._factor(
+                self.batch_factors, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Set the stride, log it, and scale the learning rate if asked to."""
+        stride = self._apply(runner, batch_idx)
+        runner.message_hub.update_scalar('train/token_stride', stride)
+        runner.message_hub.update_scalar('train/relative_macs', self._relative[stride])
+        if self.lr_factors:
+            factor = self._factor(self.lr_factors, self._progress(runner, batch_idx))
+            self._kept_lr = [(group, group['lr']) for group in _param_groups(runner)]
+            for group, lr in self._kept_lr:
+                group['lr'] = lr * factor
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                         outputs=None) -> None:
+        """Give the schedulers the learning rate that they set."""
+        for group, lr in self._kept_lr:
+            group['lr'] = lr
+        self._kept_lr = []
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the data loader as it was."""
+        if self.batch_factors:
+            runner.train_dataloader.batch_sampler.batch_size = self._batch_size
+
+    def _progress(self, runner: Runner, batch_idx: int) -> float:
+        if not self.by_epoch:
+            return runner.iter
+        return runner.epoch + batch_idx / len(runner.train_dataloader)
+
+    def _apply(self, runner: Runner, batch_idx: int = 0) -> int:
+        """Set the stride of the present on the live model; averaged copies of it only
+        lend it their weights, so that theirs does not matter."""
+        stride = self.schedule.stride_at(self._progress(runner, batch_idx))
+        for part in find_elastic(runner.model):
+            if part.token_stride != stride:
+                part.set_token_stride(stride)
+        return stride
+
+    def _factor(self, factors: Sequence, progress: float):
+        begun = self.schedule.begun(progress)
+        return factors[begun - 1] if begun else 1
+
+    def _prepare_batches(self, runner: Runner) -> None:
+        """Refuse what would go wrong with epochs of different lengths; tell the
+        optimizer wrapper, which accumulates gradients, how many iterations there are."""
+        for scheduler in _schedulers(runner):
+            if not scheduler.by_epoch:
+                raise InputError(
+                    f'batch_factors: {type(scheduler).__name__} counts iterations, whose '
+                    'number would change; use schedulers with by_epoch=True')
+        sampler = runner.train_dataloader.batch_sampler
+        self._batch_size = getattr(sampler, 'batch_size', None)
+        if not isinstance(self._batch_size, int):
+            raise InputError(f'batch_factors: the batch size of {type(sampler).__name__} '
+                             'cannot be changed')
+        iterations = 0
+        for epoch in range(runner.max_epochs):
+            sampler.batch_size = self._batch_size * self._factor(self.batch_factors, epoch)
+            iterations += len(runner.train_dataloader)
+        sampler.batch_size = self._batch_size
+        runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, iterations)
+
+    # --------------------------------------------------------------------- evaluation
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Evaluate at full tokens, unless asked not to."""
+        self._trained = []
+        for part in find_elastic(runner.model) if self.eval_full_tokens else ():
+            self._trained.append((part, part.token_stride))
+            part.set_token_stride(TOKEN_STRIDE)
+
+    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
+        """Go back to the stride before."""
+        for part, stride in self._trained:
+            part.set_token_stride(stride)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """As :meth:`before_val_epoch`."""
+        self.before_val_epoch(runner)
+
+    def after_test_epoch(self, runner: Runner, metrics=None) -> None:
+        """As :meth:`after_val_epoch`."""
+        self.after_val_epoch(runner)
+
+
+def _param_groups(runner: Runner) -> Iterator[dict]:
+    """Parameter groups of the optimizer or optimizers."""
+    wrapper = runner.optim_wrapper
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    for wrapper in wrappers:
+        yield from wrapper.param_groups
+
+
+def _schedulers(runner: Runner) -> Iterator:
+    """Parameter schedulers of the optimizer or optimizers."""
+    schedulers = runner.param_schedulers or []
+    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+    for group in groups:
+        yield from group

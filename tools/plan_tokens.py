@@ -1,0 +1,94 @@
+"""Print when a config's run uses how many tokens, and what that saves, without training.
+
+The plan is what ElasticTokenHook prints when training starts: matrix products and
+convolutions of the backbone, forward, per image. Below it stands table 6 of the paper as
+this project counts it, beside the paper's numbers.
+"""
+import argparse
+
+from mmasvit.errors import InputError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    from mmengine.config import DictAction
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
+                        help='height and width, or one number for both; default: the '
+                        "hook's img_size, or else 224, or 1024 for a detector")
+    parser.add_argument('--whole', action='store_true',
+                        help='also count neck and heads, by running the model once (a '
+                        'minute or more for a large detector)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
+                        help='override settings of the config')
+    return parser.parse_args()
+
+
+def find_hook(cfg):
+    """The config's ElasticTokenHook, built, or None.
+
+    Raises:
+        InputError: If it has one that cannot be built.
+    """
+    from mmasvit import ElasticTokenHook
+    for hook in cfg.get('custom_hooks') or ():
+        if hook['type'] in ('ElasticTokenHook', ElasticTokenHook):
+            options = {key: value for key, value in hook.items()
+                       if key not in ('type', 'priority')}
+            try:
+                return ElasticTokenHook(**options)
+            except TypeError as error:
+                raise InputError(f'ElasticTokenHook: {error}') from None
+
+
+def find_stages(cfg, hook) -> tuple:
+    """The parts of the config's run, and what they count.
+
+    Raises:
+        InputError: If the config does not say how long the run is.
+    """
+    unit = 'epoch' if hook.by_epoch else 'iteration'
+    length = cfg.train_cfg.get(f'max_{"epochs" if hook.by_epoch else "iters"}')
+    if length is None:
+        raise InputError(f'{cfg.filename}: milestones count {unit}s, and train_cfg does '
+                         f'not say how many {unit}s the run has')
+    return hook.schedule.stages(length, unit), unit
+
+
+def main() -> None:
+    """Print the plan and table 6."""
+    args = parse_args()
+    from mmasvit import analysis
+    from mmasvit.engine.hooks.elastic_tokens import count_backbones, find_elastic
+    from mmasvit.engine.launch import load_config
+    from mmasvit.token_schedule import (format_costs, format_plan, format_table_6,
+                                        saving)
+    from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES
+    shape = analysis.check_shape(args.shape, least=max(TOKEN_STRIDES))
+    cfg = load_config(args.config, args.cfg_options)
+    hook = find_hook(cfg)
+    stages, unit = find_stages(cfg, hook) if hook else (None, None)
+    size = analysis.counting_size(cfg, shape or (hook and hook.img_size))
+    model = analysis.build_to_count(cfg)
+    macs, what = count_backbones(find_elastic(model), size)
+    if stages:
+        print(format_plan(stages, size, macs, what, unit))
+    else:
+        print(f'{args.config} has no ElasticTokenHook; fewer tokens would cost:\n'
+              f'{format_costs(size, macs, what)}')
+    if args.whole:
+        rest = analysis.count_model_macs(model, size, analysis.is_detector(cfg))
+        rest -= macs[TOKEN_STRIDE]
+        print(f'neck and heads, as tools/get_flops.py counts them: {rest / 1e9:.3f} '
+              'GMACs/image at any stride')
+        if stages:
+            whole = {stride: rest + macs[stride] for stride in macs}
+            print(f'saving of the whole run with them: {saving(stages, whole):.1%}')
+    print()
+    print(format_table_6())
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
