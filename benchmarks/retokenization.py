@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -69,7 +70,8 @@ def time_steps(rounds: int, batch_size: int) -> Tuple[Dict[int, List[float]], di
     from mmengine.config import Config
     from mmengine.logging import MMLogger
     from mmengine.registry import MODELS, init_default_scope
-    from rich.progress import track
+
+    from mmasvit.benchmarking import alternate
     MMLogger.get_instance('speed', logger_name='mmengine', log_level='WARNING')
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -84,16 +86,14 @@ def time_steps(rounds: int, batch_size: int) -> Tuple[Dict[int, List[float]], di
     images = torch.randn(batch_size, 3, 224, 224)
     from mmpretrain.structures import DataSample
     labels = [DataSample().set_gt_label(i) for i in range(batch_size)]
-    seconds = {16: [], 8: [], 4: []}
-    for i in track(range(rounds + 1), 'steps at three strides', transient=True):
-        for stride in seconds:
-            model.backbone.set_token_stride(stride)
-            start = time.perf_counter()
-            sum(model(images, labels, mode='loss').values()).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if i:  # the first round warms up
-                seconds[stride].append(time.perf_counter() - start)
+
+    def step(stride: int) -> None:
+        model.backbone.set_token_stride(stride)
+        sum(model(images, labels, mode='loss').values()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    seconds = alternate({stride: partial(step, stride) for stride in (16, 8, 4)}, rounds)
     topology = model.backbone.topology
     return seconds, {stride: topology.count_macs(num_classes=1000, token_stride=stride)
                      for stride in seconds}

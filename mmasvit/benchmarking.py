@@ -4,6 +4,7 @@ import time
 from typing import Callable, Dict, List, NamedTuple
 
 import torch
+from rich.progress import track
 
 
 class Timing(NamedTuple):
@@ -45,7 +46,7 @@ def alternate(ways: Dict[str, Callable[[], object]], rounds: int,
     for way in list(ways.values()) * warm_ups:
         way()
     seconds: Dict[str, List[float]] = {name: [] for name in ways}
-    for index in range(rounds):
+    for index in track(range(rounds), 'rounds', transient=True):
         for name in list(ways)[::-1 if index % 2 else 1]:
             synchronize()
             start = time.perf_counter()
