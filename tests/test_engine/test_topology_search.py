@@ -7,7 +7,8 @@ from itertools import product
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS
+from mmengine.model import BaseModel
+from mmengine.registry import FUNCTIONS, MODELS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
@@ -273,9 +274,17 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+@MODELS.register_module()
+class ToyModel(BaseModel):
+    """A model, but no policy."""
+
+    def forward(self, *inputs, mode='loss'):
+        raise NotImplementedError
+
+
 def test_another_model_or_dataset_is_refused(tmp_path):
     cfg = config(tmp_path)
-    cfg.model = dict(type='AsViT', arch='seed')
+    cfg.model = dict(type='ToyModel')
     with pytest.raises(InputError, match="model.type must be 'TopologyPolicy'"):
         Runner.from_cfg(cfg).train()
     cfg = config(tmp_path)
