@@ -125,7 +125,8 @@ def test_what_is_left_behind(tmp_path):
         topology = Topology.parse(row['topology'])
         for name, value in table(topology).items():
             assert float(row[name]) == pytest.approx(value, abs=2e-3)
-        assert {name: int(row[name]) for name in ('params', 'macs')} == table_costs(topology)
+        costs = {name: int(row[name]) for name in ('params', 'macs')}
+        assert costs == table_costs(topology)
         parts = [float(row[f'{name}_reward']) for name in table(topology)]
         assert sum(parts) == float(row['reward'])
     found = Topology.parse(result['topology'])

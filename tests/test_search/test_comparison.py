@@ -7,7 +7,7 @@ import pytest
 from mmasvit import Topology
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
-from mmasvit.search.comparison import (found_values, group, policy_values, rate)
+from mmasvit.search.comparison import found_values, group, policy_values, rate
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.results import HistoryFile, read_results, write_results
 from mmasvit.search.reward import scores
@@ -36,7 +36,8 @@ def folders(tmp_path_factory):
             HistoryFile(folder / 'history.csv', search.rows)
             write_results(str(folder), search, found, Evaluator(measure, 2)([found])[0],
                           dict(strategy=strategy, steps=15, seed=seed,
-                               topologies_per_step=1, constraint=dict(macs=None, params=2e6),
+                               topologies_per_step=1,
+                               constraint=dict(macs=None, params=2e6),
                                data=dict(source='data/photos'), seconds=dict(total=60.),
                                setting=dict(protocol='released', image_size=64, repeats=2,
                                             seed=seed)))
