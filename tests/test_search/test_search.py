@@ -1,10 +1,14 @@
 """A search step by step, without a Runner."""
+from itertools import islice
+
 import pytest
+import torch
 
 from mmasvit.complexity import Measured
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.reward import MovingAverage
 from mmasvit.search.search import TopologySearch, as_batch
+from mmasvit.search.space import Constraint, table_costs
 from mmasvit.search.work import Evaluator
 
 
@@ -59,3 +63,16 @@ def test_rows_loaded_continue_the_rewards():
         again = rest.step()
         assert again == step
     assert rest.best() == whole.best()
+
+
+def test_what_is_found_keeps_the_limits():
+    """Though the policy likes the most expensive topology best."""
+    policy = TopologyPolicy()
+    with torch.no_grad():
+        for logits in policy.logits.values():
+            logits.copy_(torch.arange(len(logits), dtype=torch.float32))
+    costs = [table_costs(policy.space.topology(choice))['params']
+             for choice in islice(policy.most_likely(), 20)]
+    limit = Constraint(params=min(costs))
+    made = TopologySearch(policy, Evaluator(measure, 1), 0, constraint=limit)
+    assert table_costs(made.found())['params'] == min(costs) < costs[0]
