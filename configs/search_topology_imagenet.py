@@ -15,7 +15,8 @@ custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 default_scope = 'mmengine'
 
 model = dict(type='TopologyPolicy')
-train_dataloader = dict(dataset=dict(type='ProbeImages', data='noise'))
+# data='noise' is the default; not written here, so that a dict can take its place
+train_dataloader = dict(dataset=dict(type='ProbeImages'))
 train_cfg = dict(
     type='TopologySearchLoop', max_iters=500, strategy='reinforce',
     setting=dict(protocol='released', image_size=224, repeats=5))

@@ -114,7 +114,7 @@ class TestBadInput:
         assert 'is not writable' in fails(SEARCH, DEMO, '--work-dir', blocker / 'work')
 
     def test_other_config(self, tmp_path):
-        assert 'is not of a topology search' in fails(
+        assert 'is not for this tool' in fails(
             SEARCH, 'configs/asvit_tiny_shapes.py', '--work-dir', tmp_path)
 
     def test_comparison(self, whole, tmp_path):

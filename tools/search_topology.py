@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from mmasvit.errors import InputError, one_line_errors
+from mmasvit.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,9 +22,7 @@ def main() -> None:
     args = parse_args()
     from mmasvit.engine import launch
     cfg = launch.load_config(args.config, args.cfg_options)
-    if (cfg.get('train_cfg') or {}).get('type') != 'TopologySearchLoop':
-        raise InputError(f"config {args.config} is not of a topology search: "
-                         "train_cfg.type must be 'TopologySearchLoop'")
+    launch.check_loop(cfg, 'TopologySearchLoop')
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

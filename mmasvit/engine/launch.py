@@ -1,5 +1,6 @@
 """From a config file and command line flags to a Runner that can start."""
 import argparse
+import inspect
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
-from mmengine.registry import DATASETS, RUNNERS
+from mmengine.registry import DATASETS, LOOPS, RUNNERS
 from mmengine.runner import Runner
 from rich.progress import track
 
@@ -115,6 +116,31 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f'device {device!r}: {str(error).splitlines()[0]}') from None
+
+
+def check_loop(cfg: Config, name: str) -> None:
+    """Check that a config is of a loop, and has the arguments that the loop takes.
+
+    Args:
+        cfg: The config.
+        name: Name of the loop in the registry.
+
+    Raises:
+        InputError: If it is of another loop, or an argument is unknown or missing.
+    """
+    given = dict(cfg.get('train_cfg') or {})
+    if given.pop('type', None) != name:
+        raise InputError(f"config {cfg.filename} is not for this tool: its train_cfg.type "
+                         f"must be '{name}'")
+    arguments = dict(inspect.signature(LOOPS.get(name)).parameters)
+    for filled_in in ('runner', 'dataloader'):
+        del arguments[filled_in]
+    unknown = [key for key in given if key not in arguments]
+    missing = [key for key, argument in arguments.items()
+               if argument.default is argument.empty and key not in given]
+    if unknown or missing:
+        raise InputError(f'train_cfg: unknown keys {unknown}, missing keys {missing}; '
+                         f'expected {", ".join(arguments)}')
 
 
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,

@@ -12,7 +12,6 @@ from mmasvit.complexity import Summary
 from mmasvit.emit import emit_configs
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
-from mmasvit.search.figures import plot_search
 from mmasvit.search.reward import SIGNS
 from mmasvit.search.search import Row, TopologySearch
 from mmasvit.search.space import table_costs
@@ -62,6 +61,8 @@ def write_results(work_dir: str, search: TopologySearch, found: Topology,
         summaries: The result's measures.
         facts: What it was made with: seeds, settings, versions, times.
     """
+    # importing mmasvit must not choose a matplotlib backend for everybody
+    from mmasvit.search.figures import plot_search
     best, rated = search.best(), search.scores()
     uses_policy = search.strategy == 'reinforce'
     result = dict(

@@ -32,7 +32,9 @@ class Range(NamedTuple):
 
     def relative(self, difference: float) -> float:
         """A difference in units of the range; 0 where the range is a point."""
-        return difference / (self.high - self.low) if self.high > self.low else 0.
+        if not difference or self.high == self.low:
+            return 0.  # and not -0.
+        return difference / (self.high - self.low)
 
 
 class RelativeReward:

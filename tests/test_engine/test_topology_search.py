@@ -7,12 +7,14 @@ from itertools import product
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS
+from mmengine.model import BaseModel
+from mmengine.registry import FUNCTIONS, MODELS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
 from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology
+from mmasvit.engine import launch
 from mmasvit.errors import InputError
 from mmasvit.search.reward import scores
 from mmasvit.search.space import Space, table_costs, values_of
@@ -123,7 +125,8 @@ def test_what_is_left_behind(tmp_path):
         topology = Topology.parse(row['topology'])
         for name, value in table(topology).items():
             assert float(row[name]) == pytest.approx(value, abs=2e-3)
-        assert {name: int(row[name]) for name in ('params', 'macs')} == table_costs(topology)
+        costs = {name: int(row[name]) for name in ('params', 'macs')}
+        assert costs == table_costs(topology)
         parts = [float(row[f'{name}_reward']) for name in table(topology)]
         assert sum(parts) == float(row['reward'])
     found = Topology.parse(result['topology'])
@@ -214,14 +217,14 @@ def test_limits_hold_for_all_that_is_measured(tmp_path, strategy):
 
 
 def test_real_measures_go_into_the_history(tmp_path):
-    result, rows = search(tmp_path, space=None, max_iters=2, measure=None,
+    result, rows = search(tmp_path, space=None, max_iters=2, measure=None, seed=3,
                           setting=dict(image_size=32, repeats=2, num_images=4))
-    setting = Setting(image_size=32, repeats=2, num_images=4, seed=0)
+    setting = Setting(image_size=32, repeats=2, num_images=4, seed=3)
     for row in rows:
         for name, summary in measure_topology(
                 Topology.parse(row['topology']), setting).items():
             assert float(row[name]) == pytest.approx(summary.mean, rel=1e-5)
-    assert result['setting']['seed'] == 0
+    assert result['setting']['seed'] == 3
 
 
 @pytest.mark.parametrize('options, line', [
@@ -272,12 +275,31 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+@MODELS.register_module()
+class ToyModel(BaseModel):
+    """A model, but no policy."""
+
+    def forward(self, *inputs, mode='loss'):
+        raise NotImplementedError
+
+
 def test_another_model_or_dataset_is_refused(tmp_path):
     cfg = config(tmp_path)
-    cfg.model = dict(type='AsViT', arch='seed')
+    cfg.model = dict(type='ToyModel')
     with pytest.raises(InputError, match="model.type must be 'TopologyPolicy'"):
         Runner.from_cfg(cfg).train()
     cfg = config(tmp_path)
     cfg.train_dataloader.dataset.type = 'NpzDataset'
     with pytest.raises(InputError, match='of type ProbeImages'):
         Runner.from_cfg(cfg).train()
+
+
+def test_arguments_of_the_loop_are_checked_by_name(tmp_path):
+    cfg = config(tmp_path)
+    launch.check_loop(cfg, 'TopologySearchLoop')
+    cfg.train_cfg.max_iter = cfg.train_cfg.pop('max_iters')
+    with pytest.raises(InputError, match="unknown keys .'max_iter'., missing keys "
+                                         ".'max_iters'.; expected max_iters, setting"):
+        launch.check_loop(cfg, 'TopologySearchLoop')
+    with pytest.raises(InputError, match="train_cfg.type must be 'AutoLoop'"):
+        launch.check_loop(cfg, 'AutoLoop')

@@ -1,0 +1,119 @@
+"""Finished searches read back and put side by side."""
+import json
+from statistics import fmean, stdev
+
+import pytest
+
+from mmasvit import Topology
+from mmasvit.complexity import Measured
+from mmasvit.errors import InputError
+from mmasvit.search.comparison import found_values, group, policy_values, rate
+from mmasvit.search.policy import TopologyPolicy
+from mmasvit.search.results import HistoryFile, read_results, write_results
+from mmasvit.search.reward import scores
+from mmasvit.search.search import TopologySearch
+from mmasvit.search.space import values_of
+from mmasvit.search.work import Evaluator
+
+
+def measure(topology, repeat):
+    return dict(length_distortion=Measured(topology.kernels[1] + .1 * repeat, 1.),
+                ntk_condition_number=Measured(1e3 / topology.kernels[0], 1.))
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory):
+    """Three seeds of each strategy, without a Runner; policies stay uniform."""
+    made = []
+    for strategy in ('reinforce', 'random'):
+        for seed in range(3):
+            folder = tmp_path_factory.mktemp(f'{strategy}{seed}')
+            search = TopologySearch(TopologyPolicy(dict(heads=[16, 32])),
+                                    Evaluator(measure, 2), seed, strategy)
+            for _ in range(15):
+                search.step()
+            found = search.found()
+            HistoryFile(folder / 'history.csv', search.rows)
+            write_results(str(folder), search, found, Evaluator(measure, 2)([found])[0],
+                          dict(strategy=strategy, steps=15, seed=seed,
+                               topologies_per_step=1,
+                               constraint=dict(macs=None, params=2e6),
+                               data=dict(source='data/photos'), seconds=dict(total=60.),
+                               setting=dict(protocol='released', image_size=64, repeats=2,
+                                            seed=seed)))
+            made.append(folder)
+    return made
+
+
+def test_history_comes_back_with_every_digit(folders):
+    search = read_results(folders[0])
+    assert len(search.rows) == 15 and [row['step'] for row in search.rows] == list(
+        range(1, 16))
+    for row in search.rows:
+        topology = Topology.parse(row['topology'])
+        assert row['length_distortion'] == fmean(
+            topology.kernels[1] + .1 * repeat for repeat in range(2))
+        assert row['ntk_condition_number'] == 1e3 / topology.kernels[0]
+
+
+def test_groups(folders):
+    groups = group([read_results(folder) for folder in folders])
+    words = 'released, 64 px, 2 repeats, 15 steps, photos, params <= 2e+06'
+    assert list(groups) == [f'random, {words}', f'reinforce, {words}']
+    assert [len(members) for members in groups.values()] == [3, 3]
+
+
+def test_table_3_over_what_was_found(folders):
+    searches = [read_results(folder) for folder in folders[3:]]
+    table = found_values(searches)
+    for name in ('K1', 'E3', 'heads'):
+        values = [values_of(Topology.parse(search.result['topology']))[name]
+                  for search in searches]
+        assert table[name] == (fmean(values), stdev(values))
+    assert found_values(searches[:1])['K1'].deviation == 0
+    assert policy_values(searches) is None
+
+
+def test_table_3_over_what_policies_sample(folders):
+    searches = [read_results(folder) for folder in folders[:3]]
+    table = policy_values(searches)
+    assert table['heads'] == pytest.approx((24, 8))
+    assert table['K1'] == pytest.approx((6, 2**.5), rel=1e-6)
+    # a policy that is sure of another value each: the deviation between them counts
+    for search, value in zip(searches, ('16', '16', '32')):
+        search.result['policy']['heads'] = {'16': 0., '32': 0., value: 1.}
+    assert policy_values(searches)['heads'] == pytest.approx((64 / 3, 7.5425), rel=1e-4)
+
+
+def test_scores_share_a_range(folders):
+    searches = [read_results(folder) for folder in folders]
+    rated = rate(searches)
+    union = scores([row for search in searches for row in search.rows])
+    assert sum(rated, []) == union and [len(one) for one in rated] == [15] * 6
+    searches[1].result['setting']['image_size'] = 32
+    with pytest.raises(InputError, match='image_size=32 instead of 64'):
+        rate(searches)
+
+
+@pytest.mark.parametrize('content, line', [
+    (None, 'holds no finished topology search'), ('{', 'damaged'), ('{}', 'damaged')])
+def test_unfinished_or_damaged_folders(folders, tmp_path, content, line):
+    (tmp_path / 'history.csv').write_bytes((folders[0] / 'history.csv').read_bytes())
+    if content is not None:
+        (tmp_path / 'topology.json').write_text(content)
+    with pytest.raises(InputError, match=line):
+        read_results(tmp_path)
+
+
+def test_numbers_without_a_sign_in_json_are_text(tmp_path):
+    search = TopologySearch(TopologyPolicy(), Evaluator(lambda topology, repeat: dict(
+        length_distortion=Measured(float('-inf'), 0.),
+        ntk_condition_number=Measured(float('inf'), 0.)), 1), 0, 'random')
+    search.step()
+    summaries = search._evaluator([search.found()])[0]
+    write_results(str(tmp_path), search, search.found(), summaries,
+                  dict(strategy='random', steps=1, seed=0, data=dict(source='noise'),
+                       setting=dict(protocol='paper', image_size=32, repeats=1)))
+    result = json.loads((tmp_path / 'topology.json').read_text(),
+                        parse_constant=pytest.fail)
+    assert result['measures']['ntk_condition_number']['mean'] == 'inf'
