@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config, DictAction
+from mmengine.registry import MODELS
 
 from mmasvit.complexity import MEASURES
 from mmasvit.engine.launch import load_config
@@ -167,3 +168,17 @@ class TestRunItems:
     def test_a_failure_stops_everything(self, tmp_path):
         with pytest.raises(RuntimeError, match='this item is broken'):
             list(run_items(fail, [str(tmp_path)], 1, str(tmp_path)))
+
+
+@pytest.mark.parametrize('name, count, epochs', [('cifar', 40, 10), ('imagenet', 87, 300)])
+def test_shipped_studies_build_their_networks(name, count, epochs):
+    cfg = Config.fromfile(ROOT / f'configs/complexity_study_{name}.py')
+    study = Study.of(cfg)
+    assert (study.num_topologies, cfg.train_cfg.max_epochs) == (count, epochs)
+    assert [setting.protocol for setting in study.settings] == ['released', 'paper']
+    size = study.settings[0].image_size
+    with MODELS.switch_scope_and_registry('mmpretrain') as registry:
+        cfg.model.backbone.arch = str(study.topologies[0])
+        model = registry.build(cfg.model)
+    assert model.backbone.pretrain_img_size == size
+    assert model.head.layers.head.in_features == 256
