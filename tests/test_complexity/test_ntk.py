@@ -169,6 +169,12 @@ class TestConditionNumber:
         spoil(gram)
         assert condition_number(gram) == math.inf
 
+    def test_rounding_does_not_make_a_singular_matrix_regular(self):
+        for seed in range(20):  # the smallest eigenvalue rounds to either side of 0
+            rows = torch.randn(6, 3, dtype=torch.float64,
+                               generator=torch.Generator().manual_seed(seed))
+            assert condition_number(rows @ rows.T) == math.inf
+
     def test_images_that_are_alike_are_worst(self):
         model = Network()
         images = torch.randn(1, 3, 6, 6).expand(4, 3, 6, 6)

@@ -1,4 +1,4 @@
-"""The DSS indicator (Zhou et al., Training-free Transformer Architecture Search, CVPR 2022)."""
+"""The DSS indicator (Zhou et al., Training-free Transformer Architecture Search, 2022)."""
 import math
 
 import torch
