@@ -46,9 +46,9 @@ setup(
     packages=find_packages(include=['mmasvit', 'mmasvit.*']),
     cmdclass={'build_py': BuildPyWithMim},
     python_requires='>=3.10',
-    install_requires=['numpy', 'matplotlib', 'rich'],
+    install_requires=['numpy', 'matplotlib', 'rich', 'scipy'],
     extras_require={
-        'detection': ['pycocotools>=2.0.11', 'scipy', 'shapely'],
+        'detection': ['pycocotools>=2.0.11', 'shapely'],
         'tests': ['pytest'],
     },
     zip_safe=False,

@@ -217,8 +217,8 @@ def main() -> None:
     timing = Timing.of(whole)
     floor = 5 * sum(floors.values())
     print(f'both measures, 5 initialisations: {timing.median:.1f} s ({timing.low:.1f} to '
-          f'{timing.high:.1f}); released way {released:.0f} s, {released / timing.median:.0f}'
-          f' times as long; straightforward {plain:.0f} s, '
+          f'{timing.high:.1f}); released way {released:.0f} s, '
+          f'{released / timing.median:.0f} times as long; straightforward {plain:.0f} s, '
           f'{plain / timing.median:.1f} times; floor {floor:.1f} s')
     out_file = str(Path(args.out, 'complexity.png'))
     draw(rows, floors, out_file)

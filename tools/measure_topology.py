@@ -72,7 +72,8 @@ def main() -> None:
                       f'{summary.seconds:.2f}')
     Console(width=max(Console().width, 100)).print(table)
     if args.out:
-        result = dict(topology=str(topology), setting=vars(setting), data=images.description,
+        result = dict(topology=str(topology), setting=vars(setting),
+                      data=images.description,
                       measures={name: summary._asdict()
                                 for name, summary in summaries.items()})
         with replacing(args.out) as temporary:
