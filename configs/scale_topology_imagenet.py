@@ -11,8 +11,9 @@ so that nothing needs to be downloaded; the paper's are ImageNet's: ``--cfg-opti
 test_dataloader.dataset.data=data/imagenet/train``. ``randomness.seed`` is the seed.
 
 Expected: members near 29, 53 and 88 M parameters with configs. The paper's are (3,1,4,2) x
-88, (3,1,5,2) x 116 and (5,2,5,2) x 180 after 5 hours on a V100. Its first two lie one block
-and 32 % of width apart, more than a step can grow, so no run gives all three.
+88, (3,1,5,2) x 116 and (5,2,5,2) x 180 after 5 hours on a V100. No run gives two of these:
+from the first to the second it is one block and 32 % of width, more than a step, and no
+sequence of steps leads from either to the third (tests/test_search/test_scaling.py).
 """
 custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 default_scope = 'mmengine'

@@ -147,6 +147,7 @@ def _plot_extents(axes: plt.Axes, members: Sequence[Member],
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(3.5, 64)  # room for the label of ResNet-152
     axes.set_xticks([4, 8, 16, 32, 48])
     axes.set_yticks([500, 1000, 2000, 5000, 10_000, 20_000, 50_000])
     axes.grid(alpha=0.3)
