@@ -9,9 +9,9 @@ from mmasvit.errors import InputError
 from mmasvit.files import write_json
 from mmasvit.search.comparison import Spread
 from mmasvit.search.figures import plot_scaling
+from mmasvit.search.members import Member, Target, at_size, nearest_below
 from mmasvit.search.reward import SIGNS
-from mmasvit.search.scaling import (Member, Scaling, Step, Target, at_size,
-                                    nearest_below)
+from mmasvit.search.scaling import Scaling, Step
 from mmasvit.topology import NUM_STAGES
 
 _SIZES = (*(f'L{stage + 1}' for stage in range(NUM_STAGES)), 'C', 'params', 'macs')

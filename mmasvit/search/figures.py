@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 
 from mmasvit.files import replacing
-from mmasvit.search.scaling import PUBLISHED_RULES, Extent, Member
+from mmasvit.search.members import PUBLISHED_RULES, Extent, Member
 from mmasvit.search.space import values_of
 from mmasvit.topology import FAMILY, Topology
 

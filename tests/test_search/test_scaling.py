@@ -10,10 +10,10 @@ import torch
 
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
-from mmasvit.search.scaling import (PUBLISHED_RULES, Choice, Extent, GrowthRule, Member,
-                                    Scaling, Target, at_size, check_end, check_targets,
-                                    nearest_below, random_walk, random_walks, rank,
-                                    reached)
+from mmasvit.search.members import (PUBLISHED_RULES, Extent, Member, Target, at_size,
+                                    check_targets, nearest_below)
+from mmasvit.search.scaling import (Choice, GrowthRule, Scaling, check_end, random_walk,
+                                    random_walks, rank, reached)
 from mmasvit.search.space import Constraint, table_costs
 from mmasvit.topology import FAMILY
 
@@ -264,6 +264,15 @@ def test_ends_that_are_no_ends(stop, limit, line):
     rule = replace(QUARTER, constraint=Constraint(**limit))
     with pytest.raises(InputError, match=line):
         check_end(SEED, rule, Constraint(**stop))
+
+
+def test_a_size_is_reached_by_those_who_have_it():
+    for cost, size in table_costs(SEED).items():
+        assert reached(SEED, Constraint(**{cost: size}))
+        assert not reached(SEED, Constraint(**{cost: size + 1}))
+        with pytest.raises(InputError, match='is not above the seed'):
+            check_end(SEED, QUARTER, Constraint(**{cost: size}))
+        check_end(SEED, QUARTER, Constraint(**{cost: size + 1}))
 
 
 # ---- random scaling

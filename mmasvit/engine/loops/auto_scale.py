@@ -19,8 +19,9 @@ from mmasvit.files import TableFile
 from mmasvit.models import AsViT
 from mmasvit.search.family import (CHOICE_COLUMNS, HISTORY_COLUMNS, history_row,
                                    step_rows, write_family)
-from mmasvit.search.scaling import (WIDTH_FACTORS, GrowthRule, Member, Scaling, Step,
-                                    Watch, check_targets, random_walks)
+from mmasvit.search.members import Member, check_targets
+from mmasvit.search.scaling import (WIDTH_FACTORS, GrowthRule, Scaling, Step, Watch,
+                                    random_walks)
 from mmasvit.search.space import Constraint
 from mmasvit.topology import MAX_WIDTH, Topology
 
