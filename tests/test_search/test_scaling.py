@@ -358,6 +358,8 @@ def test_a_measure_at_a_size():
     assert at(low) == value[1] and at(high) == value[2]
     assert at((low * high)**0.5) == pytest.approx((value[1] + value[2]) / 2)
     assert at(high + 1) is None and at(members[0].costs['params'] - 1) is None
+    broken = [members[0]._replace(summaries=summaries(1., math.inf)), *members[1:]]
+    assert math.isfinite(at_size(broken, 'ntk_condition_number', Target('params', low)))
     infinite = members[:2] + [members[2]._replace(summaries=summaries(1., math.inf))]
     target = Target('params', low)
     assert math.isfinite(at_size(infinite, 'ntk_condition_number', target))
