@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple, Union
 
+import numpy as np
+
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
-from mmasvit.topology import PRETRAIN_IMG_SIZE, Topology
+from mmasvit.topology import FAMILY, PRETRAIN_IMG_SIZE, Topology
 
 NUM_CLASSES = 1000  # of ImageNet-1k
 
@@ -20,6 +22,17 @@ class Emitted(NamedTuple):
     """
     classifier: Path
     detector: Path
+
+
+def suited_drop_path_rate(params: int) -> float:
+    """Rate of stochastic depth for an As-ViT classifier of so many parameters.
+
+    That of the shipped configs, which is Swin's at like size: 0.2, 0.3 and 0.5 at As-ViT-S,
+    -B and -L, 0 for the seed; linear between them, in steps of 0.05.
+    """
+    sizes = [topology.count_params(NUM_CLASSES) for topology in
+             (FAMILY[name] for name in ('seed', 'small', 'base', 'large'))]
+    return round(float(np.interp(params, sizes, (0., .2, .3, .5))) * 20) / 20
 
 
 def emit_configs(topology: Topology, folder: Union[str, Path], name: str,

@@ -1,8 +1,12 @@
 """Files that are either whole or not there."""
+import csv
+import io
+import json
+import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Dict, Iterator, Sequence, Union
 
 from mmasvit.errors import InputError
 
@@ -32,3 +36,51 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def write_json(path: Union[str, Path], value: dict) -> None:
+    """Write a json file; numbers that json has no sign for become text.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        Path(temporary).write_text(json.dumps(_finite(value), indent=2) + '\n',
+                                   encoding='utf-8')
+
+
+def _finite(value):
+    """A copy in which numbers that json has no sign for are text."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+class TableFile:
+    """A csv file that grows.
+
+    Args:
+        path: The file; it is written anew.
+        columns: Names of the columns.
+        rows: Rows to begin with, each with a value per column.
+    """
+
+    def __init__(self, path: Union[str, Path], columns: Sequence[str],
+                 rows: Sequence[Dict[str, object]] = ()):
+        self._path, self._columns = path, columns
+        with replacing(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+            file.write(','.join(columns) + '\n' + self._lines(rows))
+
+    def append(self, rows: Sequence[Dict[str, object]]) -> None:
+        """Add rows at the end."""
+        with open(self._path, 'a', encoding='utf-8') as file:
+            file.write(self._lines(rows))
+
+    def _lines(self, rows: Sequence[Dict[str, object]]) -> str:
+        text = io.StringIO()
+        csv.DictWriter(text, self._columns, lineterminator='\n').writerows(rows)
+        return text.getvalue()

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmasvit import Topology
-from mmasvit.emit import emit_configs
+from mmasvit.emit import emit_configs, suited_drop_path_rate
 from mmasvit.errors import InputError
 from mmasvit.topology import FAMILY
 from test_configs import classifier_batch, detector_batch
@@ -86,6 +86,16 @@ def test_docstrings(emitted, tmp_path, monkeypatch):
         assert f'configs/{path.name}' in head and str(tmp_path) not in head
         assert max(map(len, text.splitlines())) <= 92
         assert '\n\n\n' not in text
+
+
+def test_stochastic_depth_of_any_size_is_between_the_shipped_configs():
+    for name in ('small', 'base', 'large'):
+        cfg = Config.fromfile(ROOT / 'configs' / f'asvit_{name}_in1k.py')
+        assert suited_drop_path_rate(FAMILY[name].count_params(1000)) == (
+            cfg.model.backbone.drop_path_rate)
+    rates = [suited_drop_path_rate(millions * 10**6) for millions in range(1, 200)]
+    assert rates == sorted(rates) and rates[0] == 0. and rates[-1] == 0.5
+    assert suited_drop_path_rate(15_735_636) == 0.1  # half-way from seed to S
 
 
 def test_unwritable_folder(tmp_path):

@@ -2,6 +2,7 @@
 import argparse
 
 from mmasvit.errors import InputError, one_line_errors
+from mmasvit.tables import print_table
 
 # Mean and deviation over mean in table 3 of the paper.
 PAPER = {'K1': (7.3, 0.1), 'K2': (4, 0), 'K3': (4, 0), 'K4': (4, 0), 'E1': (3.3, 0.4),
@@ -17,18 +18,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE.png', help='draw the scores over the '
                         'evaluations; the searches must share a setting')
     return parser.parse_args()
-
-
-def print_table(title: str, header: list, rows: list) -> None:
-    """Print a table at its full width, whatever the terminal's."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    table = Table(*header, box=box.SIMPLE, title=title, title_justify='left')
-    for row in rows:
-        table.add_row(*row)
-    width = Console(width=10_000).measure(table).maximum
-    Console(width=max(width, Console().width)).print(table)
 
 
 def searches_table(groups) -> None:

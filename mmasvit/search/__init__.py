@@ -1,4 +1,4 @@
-"""Searching a topology without training (section 3.3 and algorithm 1 of the paper).
+"""Searching and growing topologies without training (sections 3.3 and 3.4 of the paper).
 
 Small modules around plain functions; the Runner's part is in ``mmasvit.engine.loops``.
 """

@@ -1,53 +1,25 @@
 """What a search leaves behind: history, result, figure and configs."""
 import csv
-import io
 import json
-import math
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Union
+from typing import Dict, List, NamedTuple, Union
 
 from mmasvit.complexity import Summary
 from mmasvit.emit import emit_configs
 from mmasvit.errors import InputError
-from mmasvit.files import replacing
+from mmasvit.files import write_json
 from mmasvit.search.reward import SIGNS
 from mmasvit.search.search import Row, TopologySearch
 from mmasvit.search.space import table_costs
 from mmasvit.topology import Topology
 
+# history.csv: a row per topology and step, nothing that depends on time. Entropy is that
+# of the policy the topology was drawn from, the baseline that which was taken off its
+# reward; the costs are counted as in mmasvit.search.space.table_costs.
 COLUMNS = ('step', 'topology', *SIGNS, *(f'{name}_reward' for name in SIGNS), 'reward',
            'baseline', 'entropy', 'params', 'macs')
-
-
-class HistoryFile:
-    """``history.csv``: a row per topology and step, nothing that depends on time.
-
-    Entropy is that of the policy the topology was drawn from, the baseline that which
-    was taken off its reward; parameters and multiply-accumulates are counted as in
-    :func:`~mmasvit.search.space.table_costs`.
-
-    Args:
-        path: The file; it is written anew.
-        rows: Rows to begin with.
-    """
-
-    def __init__(self, path: Union[str, Path], rows: Sequence[Row] = ()):
-        self._path = path
-        with replacing(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
-            file.write(','.join(COLUMNS) + '\n' + _lines(rows))
-
-    def append(self, rows: Sequence[Row]) -> None:
-        """Add rows at the end."""
-        with open(self._path, 'a', encoding='utf-8') as file:
-            file.write(_lines(rows))
-
-
-def _lines(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    csv.DictWriter(text, COLUMNS, lineterminator='\n').writerows(rows)
-    return text.getvalue()
 
 
 def write_results(work_dir: str, search: TopologySearch, found: Topology,
@@ -80,9 +52,7 @@ def write_results(work_dir: str, search: TopologySearch, found: Topology,
     os.makedirs(folder, exist_ok=True)
     emit_configs(found, folder, 'found', _provenance(found, facts))
     # last: where it is, all is
-    with replacing(Path(work_dir, 'topology.json')) as temporary:
-        Path(temporary).write_text(json.dumps(_finite(result), indent=2) + '\n',
-                                   encoding='utf-8')
+    write_json(Path(work_dir, 'topology.json'), result)
 
 
 def _named(search: TopologySearch) -> Dict[str, Dict[str, float]]:
@@ -98,17 +68,6 @@ def _provenance(found: Topology, facts: dict) -> str:
             f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
             f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
             f'{setting["repeats"]} per topology, images: {source}.')
-
-
-def _finite(value):
-    """A copy in which numbers that json has no sign for are text."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 class Finished(NamedTuple):

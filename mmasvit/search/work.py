@@ -161,16 +161,30 @@ class Evaluator:
         self.known: Dict[Item, Repeat] = on_main_process(file.read) if file else {}
         self.measured = 0
 
-    def __call__(self, topologies: Sequence[Topology]) -> List[Dict[str, Summary]]:
-        """Summaries of the measures, in the order of the topologies."""
+    def __call__(self, topologies: Sequence[Topology],
+                 watch: Optional[Callable[[int, int], None]] = None
+                 ) -> List[Dict[str, Summary]]:
+        """Summaries of the measures, in the order of the topologies.
+
+        An item is in the file as soon as every process has done one more.
+
+        Args:
+            topologies: What to measure, unless it is known.
+            watch: Called with the items done and the items there are to do.
+        """
         items = [(topology, repeat) for topology in dict.fromkeys(topologies)
                  for repeat in range(self._repeats)]
         new = [item for item in items if item not in self.known]
-        results = share(new, lambda item: self._measure(*item), self._threads)
-        if self._file and new and dist.is_main_process():
-            self._file.append(new, results)
-        self.known.update(zip(new, results))
-        self.measured += len(new)
+        world = dist.get_world_size()
+        for start in range(0, len(new), world):
+            if watch:
+                watch(start, len(new))
+            some = new[start:start + world]
+            results = share(some, lambda item: self._measure(*item), self._threads)
+            if self._file and dist.is_main_process():
+                self._file.append(some, results)
+            self.known.update(zip(some, results))
+            self.measured += len(some)
         return [summarise([self.known[topology, repeat]
                            for repeat in range(self._repeats)])
                 for topology in topologies]

@@ -58,6 +58,22 @@ def test_a_file_keeps_every_digit(tmp_path):
     assert first[0]['ntk_condition_number'].values == [1e9 / 3, math.inf]
 
 
+def test_what_was_done_before_a_death_is_kept(tmp_path):
+    path = tmp_path / 'measurements.jsonl'
+    counter, seen = Counter(), []
+
+    def dies(topology, repeat):
+        if len(counter.asked) == 4:
+            raise KeyboardInterrupt
+        return counter(topology, repeat)
+
+    with pytest.raises(KeyboardInterrupt):
+        Evaluator(dies, 2, MeasurementFile(str(path), ORIGIN))(
+            TOPOLOGIES, lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 10) for i in range(5)]
+    assert len(path.read_bytes().splitlines()) == 1 + 4
+
+
 def test_a_torn_last_line_is_cut_off(tmp_path):
     path = tmp_path / 'measurements.jsonl'
     Evaluator(Counter(), 1, MeasurementFile(str(path), ORIGIN))(TOPOLOGIES[:2])

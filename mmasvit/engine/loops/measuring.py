@@ -29,7 +29,7 @@ def probe_dataloader(dataloader: dict, setting: Setting) -> dict:
     """
     dataset = dict(dataloader.get('dataset') or {})
     if dataset.get('type') != 'ProbeImages':
-        raise InputError('train_dataloader.dataset must be of type ProbeImages, whose '
+        raise InputError("the dataloader's dataset must be of type ProbeImages, whose "
                          f'data names the images, got {dataset.get("type")!r}')
     dataset.update(image_size=setting.image_size, num_images=setting.num_images,
                    seed=setting.seed)
@@ -75,10 +75,10 @@ def _measure(function: Callable[..., Repeat], setting: Setting, images: Tensor,
 
 
 def from_dict(cls: Type[Fields], name: str, values: dict) -> Fields:
-    """Build a dataclass of settings from a config's dict ``train_cfg.<name>``."""
+    """Build a dataclass of settings from a dict ``<name>`` of a loop's config."""
     unknown = set(values) - set(cls.__dataclass_fields__)
     if unknown:
-        raise InputError(f'train_cfg.{name}: unknown {", ".join(sorted(unknown))}; '
+        raise InputError(f'{name}: unknown {", ".join(sorted(unknown))}; '
                          f'expected some of {", ".join(cls.__dataclass_fields__)}')
     return cls(**values)
 

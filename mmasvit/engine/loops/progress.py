@@ -12,7 +12,7 @@ from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
 
 
 @contextmanager
-def progress_bar(total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
+def progress_bar(total: int, done: int = 0) -> Iterator[Callable[..., None]]:
     """Show a bar on a terminal, on rank 0; log lines scroll above it.
 
     Args:
@@ -20,17 +20,19 @@ def progress_bar(total: int, done: int = 0) -> Iterator[Callable[[int, str], Non
         done: Steps made before.
 
     Yields:
-        A function of the steps made and a line of text to show beside the bar.
+        A function of the steps made, a line of text to show beside the bar and, if it
+        has become another, the number of steps in all.
     """
     console = Console(stderr=True)
     if not is_main_process() or not console.is_terminal:
-        yield lambda done, text: None
+        yield lambda done, text, total=None: None
         return
     with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                   TextColumn('{task.description}'), console=console,
                   transient=True) as progress, _logs_above():
         task = progress.add_task('', total=total, completed=done)
-        yield lambda done, text: progress.update(task, completed=done, description=text)
+        yield lambda done, text, total=None: progress.update(
+            task, completed=done, description=text, total=total)
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from mmasvit.engine.loops.measuring import (build_evaluator, from_dict, plain,
 from mmasvit.engine.loops.progress import progress_bar
 from mmasvit.engine.loops.state import LoopStateHook, check_same_run
 from mmasvit.errors import InputError
+from mmasvit.files import TableFile
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.results import HistoryFile, write_results
+from mmasvit.search.results import COLUMNS, write_results
 from mmasvit.search.search import TopologySearch, as_batch
 from mmasvit.search.space import Constraint
 
@@ -144,7 +145,8 @@ class TopologySearchLoop(BaseLoop):
         history = None
         if is_main_process():
             Path(runner.work_dir, 'topology.json').unlink(missing_ok=True)
-            history = HistoryFile(Path(runner.work_dir, 'history.csv'), self._search.rows)
+            history = TableFile(Path(runner.work_dir, 'history.csv'), COLUMNS,
+                                self._search.rows)
         with progress_bar(self._max_iters, self._iter) as show:
             while self._iter < self._max_iters:
                 rows = self.run_iter()

@@ -1,0 +1,40 @@
+"""Grow a topology to every size without training; write the family and configs for it."""
+import argparse
+import sys
+
+from mmasvit.errors import InputError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    from mmasvit.engine.launch import add_run_arguments
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--resume', action='store_true',
+                        help='go on after an interruption; so does a run without it, '
+                        'since nothing in the work directory is measured twice')
+    add_run_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check everything that can be checked first, then scale."""
+    args = parse_args()
+    from mmasvit.engine import launch
+    cfg = launch.load_config(args.config, args.cfg_options)
+    if (cfg.get('test_cfg') or {}).get('type') != 'AutoScaleLoop':
+        raise InputError(f"config {args.config} is not of auto-scaling: test_cfg.type must "
+                         "be 'AutoScaleLoop'")
+    launch.prepare(cfg, args)
+    try:
+        launch.build_runner(cfg).test()
+    except KeyboardInterrupt:
+        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
+              '--resume goes on', file=sys.stderr)
+        raise
+    launch.leave()
+
+
+if __name__ == '__main__':
+    with one_line_errors():
+        main()
