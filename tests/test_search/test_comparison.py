@@ -7,9 +7,10 @@ import pytest
 from mmasvit import Topology
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
+from mmasvit.files import TableFile
 from mmasvit.search.comparison import found_values, group, policy_values, rate
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.results import HistoryFile, read_results, write_results
+from mmasvit.search.results import COLUMNS, read_results, write_results
 from mmasvit.search.reward import scores
 from mmasvit.search.search import TopologySearch
 from mmasvit.search.space import values_of
@@ -33,7 +34,7 @@ def folders(tmp_path_factory):
             for _ in range(15):
                 search.step()
             found = search.found()
-            HistoryFile(folder / 'history.csv', search.rows)
+            TableFile(folder / 'history.csv', COLUMNS, search.rows)
             write_results(str(folder), search, found, Evaluator(measure, 2)([found])[0],
                           dict(strategy=strategy, steps=15, seed=seed,
                                topologies_per_step=1,
