@@ -235,9 +235,9 @@ def draw_runs(mode: str, results: List[dict], path: Path) -> None:
                   scores, **style)
         right.plot([seconds for _, _, seconds, _ in result['scores']], scores, **style)
     left.set(xlabel='forward multiply-accumulates (T)', ylabel=METRICS[mode][1],
-             xlim=(0, None))
+             xlim=(0, None), ylim=(0, None))
     right.set(xlabel='training time on one core (s)', xlim=(0, None))
-    right.legend(loc='lower right')
+    figure.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=2)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     with replacing(path) as temporary:
