@@ -69,5 +69,5 @@ param_scheduler = [
 ]
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=20),
-                     checkpoint=dict(interval=1, max_keep_ckpts=1))
+                     checkpoint=dict(interval=1, max_keep_ckpts=2))
 randomness = dict(seed=0)
