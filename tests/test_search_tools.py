@@ -39,10 +39,13 @@ def whole(tmp_path_factory):
     return work_dir
 
 
-def start(work_dir, **popen):
+def start(work_dir, more=None, **popen):
     return subprocess.Popen(
-        command(SEARCH, DEMO, '--work-dir', work_dir, *options()), cwd=ROOT,
-        start_new_session=True, env=dict(os.environ, OMP_NUM_THREADS='1'), **popen)
+        command(SEARCH, DEMO, '--work-dir', work_dir, *options(**(more or {}))), cwd=ROOT,
+        start_new_session=True, env=dict(os.environ, OMP_NUM_THREADS='1'),
+        # a job in a shell's background ignores the signal, and its children with it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **popen)
 
 
 def wait_for_lines(path, number, process):
@@ -74,7 +77,8 @@ def test_killed_search_resumes_with_two_processes_to_the_same_history(whole, tmp
 def test_bar_on_a_terminal_and_ctrl_c(tmp_path):
     """ctrl-C ends with status 130 and a word on --resume."""
     leader, follower = pty.openpty()
-    process = start(tmp_path, stdout=follower, stderr=follower, stdin=follower)
+    process = start(tmp_path, {'train_cfg.max_iters': 500}, stdout=follower,
+                    stderr=follower, stdin=follower)
     os.close(follower)
     shown, deadline = b'', time.time() + 120
     while b'best' not in shown and time.time() < deadline:
