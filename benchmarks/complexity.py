@@ -14,10 +14,7 @@ import argparse
 import os
 from pathlib import Path
 
-import matplotlib
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from mmasvit import AsViT, Topology
@@ -26,10 +23,8 @@ from mmasvit.complexity import (MEASURES, Setting, condition_number, measure_top
                                 ntk_gram)
 from mmasvit.complexity.probe import Probe
 from mmasvit.errors import InputError, one_line_errors
-from mmasvit.files import replacing
-
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
+from mmasvit.tables import print_table
+from mmasvit.visualization import plt, save_figure
 
 CHANNELS, IMAGES = 4, 2  # backward passes of the released way that are really run
 
@@ -156,9 +151,7 @@ def draw(rows: dict, floors: dict, out_file: str) -> None:
         panel.set(xscale='log', title=name, xlabel='seconds per initialisation')
         panel.set_xlim(right=max(values) * 6)
         panel.legend(loc='lower right')
-    with replacing(out_file) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    plt.close(figure)
+    save_figure(figure, out_file)
 
 
 def main() -> None:
@@ -187,18 +180,18 @@ def main() -> None:
     floors = {'length distortion': 2 * setting.num_angles * 2 * macs / rate,
               'NTK condition number': 3 * setting.num_images * 2 * macs / rate}
 
-    table = Table('one initialisation', 'way', 'seconds', 'spread', 'ours is faster by',
-                  title=f'{topology}, {args.image_size} px, {torch.get_num_threads()} '
-                  f'threads, matrix products at {rate / 1e9:.0f} GFLOP/s')
+    table = []
     for name, ways in rows.items():
-        for way, timing in ways.items():
-            table.add_row(name, way, f'{timing.median:.2f}',
-                          f'{timing.low:.2f} to {timing.high:.2f}',
-                          f'{timing.median / ways["ours"].median:.1f}')
-        table.add_row(name, 'floor', f'{floors[name]:.2f}', '',
-                      f'{floors[name] / ways["ours"].median:.2f}')
-    console = Console(width=max(Console().width, 100))
-    console.print(table)
+        table += [(name, way, f'{timing.median:.2f}',
+                   f'{timing.low:.2f} to {timing.high:.2f}',
+                   f'{timing.median / ways["ours"].median:.1f}')
+                  for way, timing in ways.items()]
+        table.append((name, 'floor', f'{floors[name]:.2f}', '',
+                      f'{floors[name] / ways["ours"].median:.2f}'))
+    print_table(f'{topology}, {args.image_size} px, {torch.get_num_threads()} threads, '
+                f'matrix products at {rate / 1e9:.0f} GFLOP/s',
+                ('one initialisation', 'way', 'seconds', 'spread', 'ours is faster by'),
+                table)
 
     double = Probe(topology, setting, dtype=torch.float64)
     for name, quantity, measure in (

@@ -25,6 +25,7 @@ from typing import Dict, List, Tuple
 from parts.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
 
 from mmasvit.errors import InputError, one_line_errors
+from mmasvit.token_schedule import TABLE_6_EPOCHS, saving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -111,17 +112,12 @@ def report_speed(seconds: Dict[int, List[float]], macs: dict, batch_size: int) -
               for stride, times in seconds.items()]
     lines += ['', '| schedule of table 6 | time saved | MACs saved | difference |',
               '|---|---|---|---|']
-    for name, ends in SCHEDULES.items():
-        time_saved, macs_saved = (saved(cost, ends) for cost in (median, macs))
+    for name, schedule in SCHEDULES.items():
+        stages = schedule.stages(TABLE_6_EPOCHS)
+        time_saved, macs_saved = (saving(stages, cost) for cost in (median, macs))
         lines.append(f'| {name} % | {time_saved:.1%} | {macs_saved:.1%} | '
                      f'{100 * (time_saved - macs_saved):+.1f} points |')
     return '\n'.join(lines) + '\n'
-
-
-def saved(cost: Dict[int, float], ends: Tuple[float, float]) -> float:
-    """Share that a schedule saves if a step at each stride costs ``cost``."""
-    shares = {16: ends[0], 8: ends[1] - ends[0], 4: 1 - ends[1]}
-    return 1 - sum(shares[stride] * cost[stride] for stride in cost) / cost[4]
 
 
 # -------------------------------------------------------------------------------- runs
@@ -221,8 +217,7 @@ def stride_rows(by_way: Dict[str, List[dict]]) -> List[str]:
 
 def draw_runs(mode: str, results: List[dict], path: Path) -> None:
     """Score against multiply-accumulates and against time, a line per run."""
-    from mmasvit.files import replacing
-    from mmasvit.visualization import plt
+    from mmasvit.visualization import plt, save_figure
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), sharey=True,
                                          layout='constrained')
     names = dict(full='full tokens', elastic='fewer tokens first')
@@ -240,9 +235,7 @@ def draw_runs(mode: str, results: List[dict], path: Path) -> None:
     figure.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=2)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def make_data(folder: Path) -> str:

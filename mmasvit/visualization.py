@@ -12,6 +12,13 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
 
+def save_figure(figure: plt.Figure, out_file: Union[str, Path], dpi: int = 120) -> None:
+    """Write a figure as a PNG, whole or not at all, and close it."""
+    with replacing(out_file) as temporary:
+        figure.savefig(temporary, dpi=dpi, format='png')
+    plt.close(figure)
+
+
 def read_scalars(path: Union[str, Path]) -> List[Dict[str, float]]:
     """Rows of a ``scalars.json`` of mmengine's ``LocalVisBackend``."""
     with open(path, encoding='utf-8') as file:
@@ -46,9 +53,7 @@ def plot_training(rows: List[Dict[str, float]], out_file: Union[str, Path]) -> N
     right.set_xlim(left.get_xlim())
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    with replacing(out_file) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    plt.close(figure)
+    save_figure(figure, out_file)
 
 
 def plot_study(rows: List[dict], results: Dict[str, dict],
@@ -83,6 +88,4 @@ def plot_study(rows: List[dict], results: Dict[str, dict],
         panel.remove()
     for panel in axes[:, 0]:
         panel.set_ylabel('accuracy (%)', fontsize=8)
-    with replacing(out_file) as temporary:
-        figure.savefig(temporary, dpi=120, format='png')
-    plt.close(figure)
+    save_figure(figure, out_file)

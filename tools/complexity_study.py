@@ -5,8 +5,6 @@ Writes to the work directory: study.csv (a row per topology), study.json and tab
 study.png (every measure against accuracy). The same command goes on after a stop.
 """
 import argparse
-import csv
-import json
 from pathlib import Path
 from typing import List
 
@@ -49,39 +47,31 @@ def work(items: List, processes: int, folder: str) -> None:
 
 def report(items: List, folder: str) -> None:
     """Write table, csv, json and figure, and print the table."""
-    from rich.console import Console
-    from rich.table import Table
-
     from mmasvit.engine.study import collect, correlate
-    from mmasvit.files import replacing
+    from mmasvit.files import TableFile, replacing, write_json
+    from mmasvit.tables import print_table
     from mmasvit.visualization import plot_study
     rows = collect(items)
     results = correlate(rows)
     names = ['topology', 'accuracy', *results]
     names += [f'{name}/seconds' for name in results]
-    with replacing(Path(folder, 'study.csv')) as temporary:
-        with open(temporary, 'w', newline='') as file:
-            writer = csv.DictWriter(file, names, extrasaction='ignore')
-            writer.writeheader()
-            writer.writerows(rows)
-    with replacing(Path(folder, 'study.json')) as temporary:
-        Path(temporary).write_text(json.dumps(results, indent=1))
+    TableFile(Path(folder, 'study.csv'), names,
+              [{name: row[name] for name in names} for row in rows])
+    write_json(Path(folder, 'study.json'), results)
     plot_study(rows, results, Path(folder, 'study.png'))
 
     headings = ('measure', 'better', 'tau', '95 % interval', 'says', 's / topology')
-    table = Table(*headings, title=f'{len(rows)} topologies, accuracy '
-                  f'{min(row["accuracy"] for row in rows):.1f} to '
-                  f'{max(row["accuracy"] for row in rows):.1f} %')
     lines = ['| ' + ' | '.join(headings) + ' |', '|' + '---|' * len(headings)]
-    for name, result in results.items():
-        cells = (name, 'high' if result['higher_is_better'] else 'low',
-                 f'{result["tau"]:+.2f}', '{:+.2f} to {:+.2f}'.format(*result['interval']),
-                 result['says'], f'{result["seconds"]:.2f}')
-        table.add_row(*cells)
-        lines.append('| ' + ' | '.join(cells) + ' |')
+    cells = [(name, 'high' if result['higher_is_better'] else 'low',
+              f'{result["tau"]:+.2f}', '{:+.2f} to {:+.2f}'.format(*result['interval']),
+              result['says'], f'{result["seconds"]:.2f}')
+             for name, result in results.items()]
+    lines += ['| ' + ' | '.join(row) + ' |' for row in cells]
     with replacing(Path(folder, 'table.md')) as temporary:
         Path(temporary).write_text('\n'.join(lines) + '\n')
-    Console(width=max(Console().width, 110)).print(table)
+    print_table(f'{len(rows)} topologies, accuracy '
+                f'{min(row["accuracy"] for row in rows):.1f} to '
+                f'{max(row["accuracy"] for row in rows):.1f} %', headings, cells)
     print(f'{folder}/study.png, study.csv, study.json, table.md')
 
 

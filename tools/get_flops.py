@@ -6,7 +6,6 @@ run as mmdet's own counter runs it: every proposal of the region proposal networ
 most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too.
 """
 import argparse
-import json
 
 from mmasvit.errors import one_line_errors
 
@@ -54,7 +53,7 @@ def main() -> None:
 
     from mmasvit.analysis import check_shape
     from mmasvit.engine.launch import load_config
-    from mmasvit.files import replacing
+    from mmasvit.files import write_json
     shape = check_shape(args.shape)
     numbers = measure(load_config(args.config, args.cfg_options), shape)
     table = Table(title=f'{args.config} at {numbers["shape"][0]} x {numbers["shape"][1]}')
@@ -65,8 +64,7 @@ def main() -> None:
                       f'{numbers[prefix + "macs"] / 1e9:.3f}')
     Console().print(table)
     if args.out:
-        with replacing(args.out) as temporary, open(temporary, 'w') as file:
-            json.dump(numbers, file, indent=1)
+        write_json(args.out, numbers)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,5 @@
 """Measure one untrained topology: every complexity measure, as a table and json."""
 import argparse
-import json
 from pathlib import Path
 
 from mmasvit.errors import InputError, one_line_errors
@@ -37,14 +36,14 @@ def main() -> None:
     args = parse_args()
     from rich.console import Console
     from rich.progress import track
-    from rich.table import Table
 
     from mmasvit import Topology
     from mmasvit.complexity import MEASURES, Setting, measure_repeat, summarise
     from mmasvit.complexity.evaluate import check_measures
     from mmasvit.datasets import ProbeImages
     from mmasvit.engine.launch import check_device, check_writable
-    from mmasvit.files import replacing
+    from mmasvit.files import write_json
+    from mmasvit.tables import print_table
     topology = Topology.of(args.genotype)
     if not (args.any_topology or topology.in_search_space):
         raise InputError(f'{topology} is not in the search space of table 1; measure it '
@@ -62,22 +61,17 @@ def main() -> None:
                    disable=not Console().is_terminal)
     summaries = summarise([measure_repeat(topology, setting, repeat, names,
                                           images.images, args.device) for repeat in rounds])
-    table = Table('measure', 'mean', 'lowest', 'highest', 'better', 'seconds',
-                  title=f'{topology}\nprotocol {setting.protocol}, {setting.image_size} px'
-                  f', {setting.repeats} initialisations')
-    for name, summary in summaries.items():
-        table.add_row(name, f'{summary.mean:.6g}', f'{min(summary.values):.6g}',
-                      f'{max(summary.values):.6g}',
-                      'high' if MEASURES[name].higher_is_better else 'low',
-                      f'{summary.seconds:.2f}')
-    Console(width=max(Console().width, 100)).print(table)
+    print_table(f'{topology}\nprotocol {setting.protocol}, {setting.image_size} px, '
+                f'{setting.repeats} initialisations',
+                ('measure', 'mean', 'lowest', 'highest', 'better', 'seconds'),
+                [(name, f'{summary.mean:.6g}', f'{min(summary.values):.6g}',
+                  f'{max(summary.values):.6g}',
+                  'high' if MEASURES[name].higher_is_better else 'low',
+                  f'{summary.seconds:.2f}') for name, summary in summaries.items()])
     if args.out:
-        result = dict(topology=str(topology), setting=vars(setting),
-                      data=images.description,
-                      measures={name: summary._asdict()
-                                for name, summary in summaries.items()})
-        with replacing(args.out) as temporary:
-            Path(temporary).write_text(json.dumps(result, indent=1))
+        write_json(args.out, dict(
+            topology=str(topology), setting=vars(setting), data=images.description,
+            measures={name: summary._asdict() for name, summary in summaries.items()}))
 
 
 if __name__ == '__main__':

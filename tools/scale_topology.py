@@ -1,6 +1,5 @@
 """Grow a topology to every size without training; write the family and configs for it."""
 import argparse
-import sys
 
 from mmasvit.errors import InputError, one_line_errors
 
@@ -26,12 +25,8 @@ def main() -> None:
         raise InputError(f"config {args.config} is not of auto-scaling: test_cfg.type must "
                          "be 'AutoScaleLoop'")
     launch.prepare(cfg, args)
-    try:
+    with launch.measurements_are_kept(cfg):
         launch.build_runner(cfg).test()
-    except KeyboardInterrupt:
-        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
-              '--resume goes on', file=sys.stderr)
-        raise
     launch.leave()
 
 

@@ -6,12 +6,10 @@ from mmasvit.errors import InputError, one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_run_arguments
+    from mmasvit.engine.launch import add_resume_argument, add_run_arguments
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from CHECKPOINT, or without a value from the latest '
-                        'one in the work directory')
+    add_resume_argument(parser)
     parser.add_argument('--amp', action='store_true',
                         help='train under bfloat16 autocast')
     parser.add_argument('--auto-scale-lr', action='store_true',
@@ -32,10 +30,7 @@ def main() -> None:
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
                              'auto_scale_lr=dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    launch.check_checkpoint(cfg.get('load_from'))
+    launch.set_resume(cfg, args)
     launch.prepare(cfg, args)
     launch.check_data(cfg, images=not args.no_data_check)
     launch.build_runner(cfg).train()

@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 from typing import Dict
 
+from mmasvit.token_schedule import TABLE_6, TABLE_6_EPOCHS, TokenSchedule
+
 ROOT = Path(__file__).resolve().parents[2]
-# Table 6 of the paper: ends of 4x and 2x as shares of the run.
-SCHEDULES = {'19': (40 / 300, 70 / 300), '37': (80 / 300, 140 / 300),
-             '56': (120 / 300, 210 / 300)}
+# Table 6 of the paper by its savings in %.
+SCHEDULES = {f'{saved:.0f}': TokenSchedule(milestones)
+             for milestones, saved in TABLE_6.values()}
 WAYS = ('full', 'elastic')
 METRICS = dict(classifier=('accuracy/top1', 'top-1 accuracy (%)'),
                detector=('coco/bbox_mAP', 'box AP'))
@@ -42,10 +44,10 @@ def make_config(spec: dict):
     cfg.param_scheduler[-1].T_max = spec['epochs']
     if spec['way'] == 'elastic':
         cfg.model.backbone.resample_outputs = detector
-        begins = [0] + [share * spec['epochs'] for share in SCHEDULES[spec['schedule']]]
-        cfg.custom_hooks.append(dict(
-            type='ElasticTokenHook', milestones=list(zip(begins, (16, 8, 4))),
-            img_size=256 if detector else 64))
+        milestones = [(begin * spec['epochs'] / TABLE_6_EPOCHS, stride) for begin, stride
+                      in SCHEDULES[spec['schedule']].milestones]
+        cfg.custom_hooks.append(dict(type='ElasticTokenHook', milestones=milestones,
+                                     img_size=256 if detector else 64))
     cfg.randomness = dict(seed=spec['seed'])
     cfg.default_hooks.update(checkpoint=dict(type='CheckpointHook', interval=10**6,
                                              save_last=False),

@@ -23,6 +23,12 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
+def noise_images(num_images: int, image_size: int, seed: int) -> Tensor:
+    """Standard normal images ``(num_images, 3, image_size, image_size)``."""
+    return torch.randn(num_images, 3, image_size, image_size,
+                       generator=generator(seed, 0, 3))
+
+
 class Probe:
     """A topology's network at one initialisation, with its circle and images.
 
@@ -82,8 +88,8 @@ class Probe:
         """Images ``(n, 3, H, W)``, the same for all topologies and repeats."""
         images = self._given
         if images is None:
-            images = torch.randn(self.setting.num_images, *self._shape,
-                                 generator=generator(self.setting.seed, 0, 3))
+            images = noise_images(self.setting.num_images, self.setting.image_size,
+                                  self.setting.seed)
         return images.to(**self._placed)
 
     @cached_property

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmasvit.complexity.probe import generator
+from mmasvit.complexity.probe import generator, noise_images
 from mmasvit.datasets.npz import read_npz
 from mmasvit.errors import InputError
 
@@ -48,8 +48,7 @@ class ProbeImages(Dataset):
         if data == 'noise':
             # the same that the measures fall back on without images
             names = []
-            self.images = torch.randn(num_images, 3, image_size, image_size,
-                                      generator=generator(seed, 0, 3))
+            self.images = noise_images(num_images, image_size, seed)
         else:
             total, load = _source(data)
             if total < num_images:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Tuple
 
@@ -37,6 +38,25 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     # torch.distributed.launch passes it; torchrun sets the variable instead
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)
+
+
+def add_resume_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resume`` of the tools whose runs leave checkpoints."""
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from CHECKPOINT, or without a value from the latest '
+                        'one in the work directory')
+
+
+def set_resume(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply ``--resume``.
+
+    Raises:
+        InputError: If the checkpoint to start from does not exist.
+    """
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    check_checkpoint(cfg.get('load_from'))
 
 
 def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
@@ -223,6 +243,17 @@ def build_runner(cfg: Config) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
+
+
+@contextmanager
+def measurements_are_kept(cfg: Config) -> Iterator[None]:
+    """Say, when the user interrupts a run that measures, that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
+              '--resume goes on', file=sys.stderr)
+        raise
 
 
 def leave() -> None:

@@ -25,7 +25,7 @@ from mmasvit.complexity.correlation import kendall_tau
 from mmasvit.complexity.evaluate import check_measures
 from mmasvit.engine import launch
 from mmasvit.errors import InputError
-from mmasvit.files import replacing
+from mmasvit.files import replacing, write_json
 from mmasvit.search.space import Space
 from mmasvit.topology import Topology, space_size
 
@@ -143,8 +143,7 @@ def plan_items(cfg: Config, folder: str) -> List[Item]:
                          'config): use another --work-dir')
     for kind in ('measures', 'trained'):
         Path(folder, kind).mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        Path(temporary).write_text(json.dumps(plan, indent=1))
+    write_json(path, plan)
     return [Item(kind, index, folder, cfg) for kind in ('measures', 'trained')
             for index in range(study.num_topologies)]
 

@@ -106,8 +106,9 @@ class ReEmbedding(nn.Module):
             pays.
     """
     stride = 2
-    # patches per output channel from which on the convolution is faster (on a CPU, forward
-    # and backward: 1.2 to 7 times slower up to 2, 1.4 to 1.7 times faster from 8 on)
+    # patches per output channel from which on the convolution is used: up to one it took
+    # 1.2 to 2.8 times as long (two CPU cores, forward and backward); with many patches
+    # either was ahead, and only the convolution keeps none in memory
     worthwhile_patches = 4
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int,

@@ -3,17 +3,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Dict, List, Optional, Sequence, Union
 
-import matplotlib
 import numpy as np
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from mmasvit.files import replacing
 from mmasvit.search.members import PUBLISHED_RULES, Extent, Member
 from mmasvit.search.space import values_of
 from mmasvit.topology import FAMILY, Topology
-
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import NullFormatter, ScalarFormatter  # noqa: E402
+from mmasvit.visualization import plt, save_figure
 
 LABELS = dict(entropy='entropy of the policy (nats)', reward='reward',
               length_distortion='length distortion',
@@ -67,7 +63,7 @@ def plot_search(rows: Sequence[Dict[str, object]],
             'C1' if i == best else 'C0' for i in range(len(values))])
         axes.axhline(1 / len(values), color='grey', linewidth=0.8, linestyle='--')
         axes.set(title=name, ylim=(0, 1))
-    _save(figure, out_file)
+    save_figure(figure, out_file, dpi=110)
 
 
 def plot_comparison(histories: Dict[str, List[np.ndarray]],
@@ -95,7 +91,7 @@ def plot_comparison(histories: Dict[str, List[np.ndarray]],
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', fontsize=9,
                   title='mean and extremes over seeds')
-    _save(figure, out_file)
+    save_figure(figure, out_file, dpi=110)
 
 
 def plot_scaling(members: Sequence[Member], walks: Sequence[Sequence[Member]],
@@ -115,7 +111,7 @@ def plot_scaling(members: Sequence[Member], walks: Sequence[Sequence[Member]],
     _plot_extents(extents, members, walks)
     for axes, name in zip(panels, ('length_distortion', 'ntk_condition_number')):
         _plot_measure(axes, name, members, walks)
-    _save(figure, out_file)
+    save_figure(figure, out_file, dpi=110)
 
 
 def _plot_extents(axes: plt.Axes, members: Sequence[Member],
@@ -207,9 +203,3 @@ def _frequencies(rows: Sequence[Dict[str, object]],
     found = [values_of(Topology.parse(row['topology'])) for row in rows]
     return {name: [fmean(row[name] == value for row in found) for value in values]
             for name, values in choices.items()}
-
-
-def _save(figure: plt.Figure, out_file: Union[str, Path]) -> None:
-    with replacing(out_file) as temporary:
-        figure.savefig(temporary, dpi=110, format='png')
-    plt.close(figure)
