@@ -135,14 +135,18 @@ class WindowAttention(nn.Module):
         """
         attend = self._fused if self.attn_impl == 'fused' else self._explicit
         outs = []
-        for group, qkv in zip(layout.groups, layout.split(self.qkv(x))):
-            # (3, N * windows, heads, tokens of a window, channels of a head)
-            q, k, v = qkv.reshape(-1, group.window_tokens, 3, self.num_heads,
-                                  qkv.shape[-1] // (3 * self.num_heads)
-                                  ).permute(2, 0, 3, 1, 4).unbind(0)
-            outs.append(attend(q, k, v).transpose(1, 2).reshape(
-                x.shape[0], group.tokens, -1))
-        return self.proj(outs[0] if len(outs) == 1 else torch.cat(outs, dim=1))
+        # group by group up to the end: a tensor of all groups that another operator
+        # follows would be kept for the backward pass beside the groups themselves
+        for group, part in zip(layout.groups, layout.split(x)):
+            qkv = self.qkv(part)
+            # each (N * windows, heads, tokens of a window, channels of a head); taken
+            # apart before the heads move, so that their gradients are put together once
+            q, k, v = (t.transpose(1, 2) for t in qkv.reshape(
+                -1, group.window_tokens, 3, self.num_heads,
+                qkv.shape[-1] // (3 * self.num_heads)).unbind(2))
+            outs.append(self.proj(attend(q, k, v).transpose(1, 2).reshape(
+                x.shape[0], group.tokens, -1)))
+        return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, scale=self.scale)

@@ -1,10 +1,12 @@
 """The backbone: members, sizes, options, and both ways to compute it."""
 import copy
+import weakref
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
+from mmcv.cnn.bricks.transformer import FFN
 from torch import nn
 
 from mmasvit import AsViT, Topology
@@ -317,6 +319,42 @@ def test_with_cp_keeps_less():
             backbone(torch.randn(1, 3, 64, 64))
         kept.append(sum(sizes))
     assert kept[0] < kept[1] / 2
+
+
+@pytest.mark.parametrize('options, kept', [
+    (dict(), False), (dict(with_cp=True), False), (dict(drop_path_rate=0.5), False)], ids=str)
+def test_activations_are_not_kept_for_the_backward_pass(options, kept):
+    """They are made again there, and only they: the layer after them runs once."""
+    backbone = build(**options)
+    hidden, contractions = [], []
+    for stage in backbone.stages:
+        for block in stage.blocks:
+            block.ffn.layers[0][1].register_forward_hook(
+                lambda module, inputs, out: hidden.append(weakref.ref(out)))
+            block.ffn.layers[1].register_forward_hook(
+                lambda module, inputs, out: contractions.append(out.shape))
+    outs = backbone(torch.randn(2, 3, 64, 64))
+    blocks = sum(backbone.topology.depths)
+    assert len(hidden) == len(contractions) == blocks
+    assert any(ref() is not None for ref in hidden) == kept
+    loss_of(outs).backward()
+    assert len(hidden) == 2 * blocks
+    if not options.get('with_cp'):
+        assert len(contractions) == blocks
+
+
+def test_ffn_is_that_of_mmcv():
+    backbone = build()
+    ffn = backbone.stages[1].blocks[0].ffn
+    x, identity = torch.randn(2, 2, 5, ffn.embed_dims, requires_grad=True).unbind()
+    results = []
+    for forward in (type(ffn).forward, FFN.forward):
+        out = forward(ffn, x, identity)
+        results.append((out, *torch.autograd.grad(
+            out.square().sum(), [x, identity, *ffn.parameters()])))
+    assert type(ffn).forward is not FFN.forward
+    for ours, theirs in zip(*results):
+        assert torch.equal(ours, theirs)
 
 
 # --------------------------------------------------------------------------- freezing
@@ -649,6 +687,25 @@ def test_layer_depth_of_heads_and_of_fewer_stages():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('size', [(64, 64), (75, 107)], ids=str)
+def test_compiled_graph_serves_every_batch_size(size, training):
+    """One whole graph for the first batch size, one for all others."""
+    from torch._dynamo.testing import CompileCounter
+    torch._dynamo.reset()
+    backbone, counter = build('4,2,2|2,1,2|3,1,2|2,1,2|8,8'), CompileCounter()
+    backbone.train(training)
+    plain = twin(backbone)
+    backbone.compile(backend=counter, fullgraph=True)
+    for batch_size in (2, 3, 5, 8):
+        images = torch.randn(batch_size, 3, *size)
+        for ours, theirs in zip(backbone(images), plain(images)):
+            assert torch.allclose(ours, theirs, atol=1e-5)
+    assert counter.frame_count <= 2
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize('attn_impl', ['fused', 'explicit'])
 def test_export_with_a_dynamic_batch(attn_impl):
     backbone = build(attn_impl=attn_impl, pretrain_img_size=64).eval()
