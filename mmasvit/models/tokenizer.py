@@ -35,6 +35,71 @@ def same_padding(size: Tuple[int, int], kernel: int, stride: int,
     return tuple(pads)
 
 
+class _ShiftedSum(torch.autograd.Function):
+    """Sum of ``taps x taps`` maps, the one of tap (p, q) shifted by p rows and q columns.
+
+    Written out because the derivative of each slice would fill a whole map with zeros.
+    """
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, taps: int) -> Tensor:
+        """Maps ``(N, h + taps - 1, w + taps - 1, taps**2, C)`` to ``(N, h, w, C)``."""
+        height, width = (side - taps + 1 for side in y.shape[1:3])
+        parts = [y[:, p:p + height, q:q + width, p * taps + q]
+                 for p in range(taps) for q in range(taps)]
+        total = parts[0] + parts[1] if taps > 1 else parts[0].clone()
+        for part in parts[2:]:
+            total += part  # in place: fresh memory costs more than the sum
+        return total
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.taps = inputs[1]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        taps = ctx.taps
+        n, height, width, channels = grad.shape
+        gradient = grad.new_zeros(n, height + taps - 1, width + taps - 1, taps**2, channels)
+        for p in range(taps):
+            for q in range(taps):
+                gradient[:, p:p + height, q:q + width, p * taps + q] = grad
+        return gradient, None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, _):
+        return _ShiftedSum.forward(tangent, ctx.taps)
+
+
+def convolve_by_two(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolution of stride 2 of a channels-last map, without padding.
+
+    An even kernel is one matrix product: 2 x 2 cells become one of four times the
+    channels, on which the kernel has half its edge and stride 1; each of its taps is
+    multiplied with the whole map, and the products are shifted and added. That moves
+    half of what patches would, and runs at the rate of matrix products.
+
+    Args:
+        x: ``(N, H, W, C)``, of even height and width if the kernel is even.
+        weight: ``(D, C, K, K)``.
+
+    Returns:
+        ``(N, (H - K) / 2 + 1, (W - K) / 2 + 1, D)``.
+    """
+    channels, _, kernel, _ = weight.shape
+    if kernel % 2:
+        return F.conv2d(x.permute(0, 3, 1, 2), weight, stride=2).permute(0, 2, 3, 1)
+    taps = kernel // 2
+    x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)
+    weight = weight.unflatten(3, (taps, 2)).unflatten(2, (taps, 2))
+    weight = weight.permute(2, 4, 0, 3, 5, 1).flatten(3).flatten(0, 2)
+    y = F.linear(x, weight).unflatten(-1, (taps**2, channels))
+    if torch.compiler.is_compiling():
+        return _ShiftedSum.forward(y, taps)  # compilers merge the slices' derivatives
+    return _ShiftedSum.apply(y, taps)
+
+
 class Tokenizer(nn.Module):
     """Embed an image into one token per ``stride x stride`` pixels.
 
@@ -82,8 +147,9 @@ class Tokenizer(nn.Module):
             x = F.avg_pool2d(x, self.shrink, ceil_mode=True, count_include_pad=False)
         pad = same_padding(x.shape[-2:], self.kernel_size, self.projection.stride[0],
                            self.projection.dilation[0])
-        x = self.projection(F.pad(x, pad))
-        return self.norm(x.permute(0, 2, 3, 1))
+        # channels last into the convolution is channels last out of it: nothing to copy
+        x = F.pad(x, pad).contiguous(memory_format=torch.channels_last)
+        return self.norm(self.projection(x).permute(0, 2, 3, 1))
 
 
 class ReEmbedding(nn.Module):
@@ -130,9 +196,9 @@ class ReEmbedding(nn.Module):
         return self.reduction(self.norm(self._unfold(padded)))
 
     def _pays(self, shape: torch.Size) -> bool:
+        if torch.compiler.is_compiling():
+            return True  # one graph for batches of any size
         n, height, width = shape[:3]
-        if not isinstance(n, int):
-            return True  # an exported network must not depend on the size of the batch
         patches = n * -(-height // self.stride) * -(-width // self.stride)
         return patches >= self.worthwhile_patches * self.reduction.out_features
 
@@ -145,10 +211,9 @@ class ReEmbedding(nn.Module):
     def _convolve(self, x: Tensor, rstd: Tensor) -> Tensor:
         k, norm = self.kernel_size, self.norm
         weight = self.reduction.weight * norm.weight
-        weight = weight - weight.mean(dim=1, keepdim=True)
-        y = F.conv2d(x.permute(0, 3, 1, 2),
-                     weight.view(-1, self.in_channels, k, k), stride=self.stride)
-        return y.permute(0, 2, 3, 1) * rstd + self.reduction.weight @ norm.bias
+        weight -= weight.mean(dim=1, keepdim=True)
+        y = convolve_by_two(x, weight.view(-1, self.in_channels, k, k))
+        return y * rstd + self.reduction.weight @ norm.bias
 
     def _patch_rstd(self, x: Tensor, pad: Tuple[int, ...]) -> Tensor:
         """Reciprocal standard deviation of each patch, ``(N, h, w, 1)``.
