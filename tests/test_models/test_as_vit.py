@@ -689,8 +689,7 @@ def test_layer_depth_of_heads_and_of_fewer_stages():
 @pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('size', [(64, 64), (75, 107)], ids=str)
-def test_compiled_graph_serves_every_batch_size(size, training):
+def test_compiled_graph_serves_every_batch_size(training):
     """One whole graph for the first batch size, one for all others."""
     from torch._dynamo.testing import CompileCounter
     torch._dynamo.reset()
@@ -698,8 +697,8 @@ def test_compiled_graph_serves_every_batch_size(size, training):
     backbone.train(training)
     plain = twin(backbone)
     backbone.compile(backend=counter, fullgraph=True)
-    for batch_size in (2, 3, 5, 8):
-        images = torch.randn(batch_size, 3, *size)
+    for batch_size in (2, 3, 5):
+        images = torch.randn(batch_size, 3, 75, 107)
         for ours, theirs in zip(backbone(images), plain(images)):
             assert torch.allclose(ours, theirs, atol=1e-5)
     assert counter.frame_count <= 2

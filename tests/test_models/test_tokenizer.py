@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import AdaptivePadding, PatchEmbed, PatchMerging
 from torch import nn
 
-from mmasvit.models.tokenizer import ReEmbedding, Tokenizer, same_padding
+from mmasvit.models.tokenizer import ReEmbedding, Tokenizer, convolve_by_two, same_padding
 
 NORM = dict(type='LN')
 SIZES = [(14, 14), (15, 20), (7, 9), (5, 4), (2, 3), (1, 6), (1, 1)]
@@ -171,3 +171,30 @@ def test_fused_re_embedding_under_bf16_autocast():
                 out = fused(x)
         assert torch.isfinite(out).all()
         assert (out - expected).abs().max() < 0.03 * (1 + mean) * expected.abs().max()
+
+
+# ------------------------------------------------------------- convolution of stride 2
+
+
+@pytest.mark.parametrize('kernel', [2, 3, 4, 6])
+@pytest.mark.parametrize('size', [(10, 12), (14, 8)], ids=str)
+def test_convolution_by_cells_equals_that_of_torch(kernel, size):
+    x, weight = (torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+                 for shape in ((3, *(side + kernel % 2 for side in size), 5),
+                               (7, 5, kernel, kernel)))
+    ours = convolve_by_two(x, weight)
+    theirs = F.conv2d(x.permute(0, 3, 1, 2), weight, stride=2).permute(0, 2, 3, 1)
+    assert ours.shape == theirs.shape and torch.allclose(ours, theirs)
+    grad = torch.randn_like(ours)
+    for first, second in zip(*(torch.autograd.grad(out, (x, weight), grad)
+                               for out in (ours, theirs))):
+        assert torch.allclose(first, second)
+
+
+@pytest.mark.parametrize('kernel', [2, 4])
+def test_convolution_by_cells_has_every_derivative(kernel):
+    x, weight = (torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+                 for shape in ((1, 6, 4, 2), (2, 2, kernel, kernel)))
+    assert torch.autograd.gradcheck(convolve_by_two, (x, weight), check_forward_ad=True,
+                                    check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(convolve_by_two, (x, weight))
