@@ -375,7 +375,10 @@ def test_compiled_backbone_gets_one_graph_per_stride(tmp_path):
     assert counter.frame_count == 3
     torch._dynamo.reset()
     plain = train(tmp_path / 'plain', milestones)
-    assert recorder_of(compiled).steps == recorder_of(plain).steps
+    # a compiled re-embedding multiplies in another order
+    for ours, theirs in zip(recorder_of(compiled).steps, recorder_of(plain).steps,
+                            strict=True):
+        assert ours[:3] == theirs[:3] and ours[3] == pytest.approx(theirs[3], rel=1e-4)
 
 
 # ---------------------------------------------------------------------------- bad input
