@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 import mmasvit
 from mmasvit import AsViT, ElasticTokenHook
 from mmasvit.errors import InputError
+from mmasvit.models.tokenizer import ReEmbedding
 
 TINY = '4,2,2|2,1,2|3,1,2|2,1,2|8,8'
 SCHEDULE = [(0, 16), (2, 8), (4, 4)]  # of 6 epochs
@@ -365,7 +366,9 @@ def test_checkpointed_blocks(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_backbone_gets_one_graph_per_stride(tmp_path):
+def test_compiled_backbone_gets_one_graph_per_stride(tmp_path, monkeypatch):
+    # the eager run takes the re-embedding that compiled ones take at any batch size
+    monkeypatch.setattr(ReEmbedding, 'worthwhile_patches', 0)
     from torch._dynamo.testing import CompileCounter
     torch._dynamo.reset()
     counter, model = CompileCounter(), classifier()
@@ -375,10 +378,7 @@ def test_compiled_backbone_gets_one_graph_per_stride(tmp_path):
     assert counter.frame_count == 3
     torch._dynamo.reset()
     plain = train(tmp_path / 'plain', milestones)
-    # a compiled re-embedding multiplies in another order
-    for ours, theirs in zip(recorder_of(compiled).steps, recorder_of(plain).steps,
-                            strict=True):
-        assert ours[:3] == theirs[:3] and ours[3] == pytest.approx(theirs[3], rel=1e-4)
+    assert recorder_of(compiled).steps == recorder_of(plain).steps
 
 
 # ---------------------------------------------------------------------------- bad input
