@@ -148,7 +148,8 @@ class Tokenizer(nn.Module):
         pad = same_padding(x.shape[-2:], self.kernel_size, self.projection.stride[0],
                            self.projection.dilation[0])
         # channels last into the convolution is channels last out of it: nothing to copy
-        x = F.pad(x, pad).contiguous(memory_format=torch.channels_last)
+        # (in words that torch.func.vmap knows)
+        x = F.pad(x, pad).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         return self.norm(self.projection(x).permute(0, 2, 3, 1))
 
 
