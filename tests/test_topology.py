@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mmasvit
 from mmasvit import AsViT, Topology
-from mmasvit.errors import InputError
 from mmasvit.analysis import use_explicit_paths
+from mmasvit.errors import InputError
 from mmasvit.topology import (FAMILY, SEARCH_SPACE, lay_windows, space_entropy,
                               space_size, token_grids)
 
