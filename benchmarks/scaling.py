@@ -9,8 +9,9 @@ logarithms gives the exponent, with its standard error: 1 is linear in the pixel
 """
 import argparse
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Tuple
 
+import numpy as np
 import torch
 from parts.contestants import MODES, Case, check_names, make_step, peak_memory
 from scipy.stats import linregress
@@ -40,14 +41,19 @@ class Series(NamedTuple):
     seconds: List[Timing]
     peaks: List[int]
 
-    def exponents(self) -> Dict[str, tuple]:
-        """Exponent and standard error, for seconds and, if measured, memory."""
-        logs = torch.tensor(self.amounts).double().log()
+    @property
+    def curves(self) -> Dict[str, List[float]]:
+        """Median seconds and, if measured, peak memory in GiB, at each point."""
         curves = dict(seconds=[timing.median for timing in self.seconds])
         if self.peaks:
-            curves['memory'] = self.peaks
-        fits = {name: linregress(logs, torch.tensor(values).double().log())
-                for name, values in curves.items()}
+            curves['memory'] = [peak / 2**30 for peak in self.peaks]
+        return curves
+
+    @property
+    def exponents(self) -> Dict[str, Tuple[float, float]]:
+        """Exponent and its standard error, for each curve."""
+        fits = {name: linregress(np.log(self.amounts), np.log(values))
+                for name, values in self.curves.items()}
         return {name: (fit.slope, fit.stderr) for name, fit in fits.items()}
 
 
@@ -104,7 +110,7 @@ def show(series: Series) -> None:
           f'{series.peaks[i] / 2**30:.2f} GiB' if series.peaks else '')
          for i, (label, amount, timing) in enumerate(
              zip(series.labels, series.amounts, series.seconds))])
-    for name, (exponent, error) in series.exponents().items():
+    for name, (exponent, error) in series.exponents.items():
         print(f'  {name}: {series.along} to the power of {exponent:.3f} +- {error:.3f}')
     print()
 
@@ -116,11 +122,8 @@ def draw(all_series: List[Series], network: str, path: Path) -> None:
         for series in all_series:
             if series.along != along:
                 continue
-            exponents = series.exponents()
-            curves = dict(seconds=[timing.median for timing in series.seconds])
-            if series.peaks:
-                curves['memory'] = [peak / 2**30 for peak in series.peaks]
-            for row, (name, values) in enumerate(curves.items()):
+            exponents = series.exponents
+            for row, (name, values) in enumerate(series.curves.items()):
                 panels[row, column].plot(
                     series.amounts, values, 'o-', markersize=4,
                     label=f'{series.mode}: exponent {exponents[name][0]:.2f}')
@@ -159,7 +162,7 @@ def main() -> None:
     draw(found, args.network, folder / 'scaling.png')
     write_json(folder / 'scaling.json', dict(
         network=args.network, threads=torch.get_num_threads(), torch=torch.__version__,
-        series=[dict(series._asdict(), exponents=series.exponents())
+        series=[dict(series._asdict(), exponents=series.exponents)
                 for series in found]))
     print(f'{folder}/scaling.png, scaling.json')
 

@@ -10,7 +10,8 @@ printed with their spread. GFLOP/s counts matrix products and convolutions only,
 are computed (padding of windows included), a backward pass as two forward ones. A ratio is
 the median over the rounds of the first network's GFLOP/s over another's in the same round:
 ``--at-least`` makes the run fail (status 1) where As-ViT, named first, does less per
-second than a multiple of another network.
+second than a multiple of another network. Whole detectors (``asvit-large+detector
+swin-base+detector``) are compared by images per second.
 """
 import argparse
 import statistics
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
 import torch
-from parts.contestants import (CONTESTANTS, MODES, Case, backbone_macs, check_names,
-                               make_step, peak_memory)
+from parts.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
+                               backbone_macs, check_names, is_detector, make_step,
+                               peak_memory)
 
 from mmasvit.benchmarking import Timing, alternate, matrix_rate
 from mmasvit.errors import InputError, one_line_errors
@@ -38,13 +40,13 @@ class Row(NamedTuple):
     Attributes:
         case: Which.
         seconds: Of a step, over the rounds.
-        flops_per_second: From the median.
-        ratios: GFLOP/s of the first network over this one's, over the rounds.
+        rate: Work per second, from the median: operations, of a detector images.
+        ratios: Rate of the first network over this one's, over the rounds.
         peak: Peak memory in bytes; None if not measured.
     """
     case: Case
     seconds: Timing
-    flops_per_second: float
+    rate: float
     ratios: Timing
     peak: Optional[int]
 
@@ -55,8 +57,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--networks', nargs='+', metavar='NAME',
                         default=['asvit-large', 'swin-base'],
-                        help=f"of {', '.join(CONTESTANTS)}; 'all'; an ending +checkpoint "
-                        'recomputes blocks (default: %(default)s)')
+                        help=f"of {', '.join(CONTESTANTS)}; 'all'; an ending "
+                        f'{CHECKPOINT} recomputes blocks, {DETECTOR} is the whole '
+                        'Cascade Mask R-CNN (default: %(default)s)')
     parser.add_argument('--sizes', type=int, nargs='+', default=[224], metavar='PX')
     parser.add_argument('--batch-sizes', type=int, nargs='+', metavar='N',
                         help='one per size; default: 4, and 1 from 512 px on')
@@ -96,44 +99,46 @@ def measure(cases: List[Case], rounds: int, memory: bool) -> List[Row]:
     """Time cases of different networks in turn."""
     seconds = alternate({case.name: make_step(case) for case in cases}, rounds,
                         warm_ups=2 if cases[0].compiled else 1)
-    first = [cases[0].flops / s for s in seconds[cases[0].name]]
+    first = [cases[0].work / s for s in seconds[cases[0].name]]
     rows = []
     for case in cases:
-        rates = [case.flops / s for s in seconds[case.name]]
+        rates = [case.work / s for s in seconds[case.name]]
         rows.append(Row(case, Timing.of(seconds[case.name]), statistics.median(rates),
                         Timing.of([a / b for a, b in zip(first, rates)]),
                         peak_memory(case) if memory else None))
     return rows
 
 
-def group(rows: List[Row]) -> Dict[str, List[Row]]:
-    """Rows by what they have in common but the network."""
-    groups: Dict[str, List[Row]] = {}
-    for row in rows:
-        case = row.case
-        title = (f'{case.mode}, {case.size} px, {case.batch_size} '
-                 f'image{"s" * (case.batch_size > 1)}, {case.precision}, '
-                 f'{EXECUTION[case.compiled]}')
-        groups.setdefault(title, []).append(row)
-    return groups
+def title_of(case: Case) -> str:
+    """What the networks of one table have in common."""
+    return (f'{case.mode}, {case.size} px, {case.batch_size} '
+            f'image{"s" * (case.batch_size > 1)}, {case.precision}, '
+            f'{EXECUTION[case.compiled]}')
 
 
-def show(title: str, rows: List[Row], rate: float) -> None:
+def show(title: str, rows: List[Row], products: float) -> None:
     """Print the table of one group."""
-    print_table(
-        title,
-        ('network', 'GMACs', 'images/s', 'seconds', 'spread', 'GFLOP/s', 'of products',
-         f'{rows[0].case.name} over it', 'spread', 'peak memory'),
-        [(row.case.name, f'{backbone_macs(row.case.name, row.case.size) / 1e9:.1f}',
-          f'{row.case.batch_size / row.seconds.median:.2f}', f'{row.seconds.median:.3f}',
-          f'{row.seconds.low:.3f} to {row.seconds.high:.3f}',
-          f'{row.flops_per_second / 1e9:.0f}', f'{row.flops_per_second / rate:.0%}',
-          f'{row.ratios.median:.2f}', f'{row.ratios.low:.2f} to {row.ratios.high:.2f}',
-          '' if row.peak is None else f'{row.peak / 2**30:.2f} GiB') for row in rows])
+    rate_columns = [] if is_detector(rows[0].case.name) else [
+        ('GMACs', lambda row: f'{backbone_macs(row.case.name, row.case.size) / 1e9:.1f}'),
+        ('GFLOP/s', lambda row: f'{row.rate / 1e9:.0f}'),
+        ('of products', lambda row: f'{row.rate / products:.0%}')]
+    columns = [
+        ('network', lambda row: row.case.name), *rate_columns,
+        ('images/s', lambda row: f'{row.case.batch_size / row.seconds.median:.2f}'),
+        ('seconds', lambda row: f'{row.seconds.median:.3f}'),
+        ('spread', lambda row: f'{row.seconds.low:.3f} to {row.seconds.high:.3f}'),
+        (f'{rows[0].case.name} over it', lambda row: f'{row.ratios.median:.2f}'),
+        ('spread', lambda row: f'{row.ratios.low:.2f} to {row.ratios.high:.2f}')]
+    if rows[0].peak is not None:
+        columns.append(('peak memory', lambda row: f'{row.peak / 2**30:.2f} GiB'))
+    print_table(title, [heading for heading, _ in columns],
+                [[text(row) for _, text in columns] for row in rows])
 
 
-def draw(groups: Dict[str, List[Row]], rates: Dict[str, float], path: Path) -> None:
-    """A panel per group: GFLOP/s of each network, with the matrix rate as a line."""
+def draw(groups: Dict[str, List[Row]], products: Dict[str, float], path: Path) -> None:
+    """A panel per group: rate of each network, with that of matrix products as a line."""
+    whole = is_detector(next(iter(groups.values()))[0].case.name)
+    unit = 1 if whole else 1e9
     figure, panels = plt.subplots(
         len(groups), figsize=(7, 0.8 + sum(0.5 + 0.35 * len(rows)
                                            for rows in groups.values())),
@@ -141,20 +146,22 @@ def draw(groups: Dict[str, List[Row]], rates: Dict[str, float], path: Path) -> N
         height_ratios=[1 + len(rows) for rows in groups.values()])
     for axes, (title, rows) in zip(panels.flat, groups.items()):
         names = [row.case.name for row in rows]
-        speeds = [row.flops_per_second / 1e9 for row in rows]
-        lows = [speed - row.case.flops / row.seconds.high / 1e9
-                for row, speed in zip(rows, speeds)]
-        highs = [row.case.flops / row.seconds.low / 1e9 - speed
-                 for row, speed in zip(rows, speeds)]
-        axes.barh(names, speeds, xerr=[lows, highs], capsize=3, height=0.65,
+        rates = [row.rate / unit for row in rows]
+        lows = [rate - row.case.work / row.seconds.high / unit
+                for row, rate in zip(rows, rates)]
+        highs = [row.case.work / row.seconds.low / unit - rate
+                 for row, rate in zip(rows, rates)]
+        axes.barh(names, rates, xerr=[lows, highs], capsize=3, height=0.65,
                   color=['C0' if name.startswith('asvit') else 'C7' for name in names])
-        rate = rates[rows[0].case.precision] / 1e9
-        axes.axvline(rate, color='black', linestyle=':', linewidth=1)
-        axes.set_xlim(0, max(rate, *speeds) * 1.08)
+        if not whole:
+            axes.axvline(products[rows[0].case.precision] / unit, color='black',
+                         linestyle=':', linewidth=1)
+        axes.set_xlim(left=0)
         axes.invert_yaxis()
         axes.set_title(title, fontsize=9, loc='left')
         axes.tick_params(labelsize=8)
-    panels.flat[-1].set_xlabel('GFLOP/s (dotted: a large matrix product)')
+    panels.flat[-1].set_xlabel('images/s' if whole else
+                               'GFLOP/s (dotted: a large matrix product)')
     save_figure(figure, path)
 
 
@@ -162,11 +169,12 @@ def main() -> None:
     """Measure, print, draw, judge."""
     args = parse_args()
     check(args)
-    rates = {name: matrix_rate(args.device, PRECISIONS[name]) for name in args.precisions}
+    products = {name: matrix_rate(args.device, PRECISIONS[name])
+                for name in args.precisions}
     where = (torch.cuda.get_device_name() if args.device == 'cuda'
              else f'CPU, {torch.get_num_threads()} threads')
     print(where + ''.join(f', matrix products in {name} at {rate / 1e9:.0f} GFLOP/s'
-                          for name, rate in rates.items()))
+                          for name, rate in products.items()))
     groups: Dict[str, List[Row]] = {}
     for size, batch_size in zip(args.sizes, args.batch_sizes):
         for precision in args.precisions:
@@ -176,15 +184,15 @@ def main() -> None:
                                          execution == 'compiled', args.device)
                                     for name in args.networks],
                                    args.rounds, not args.no_memory)
-                    for title, members in group(rows).items():
-                        show(title, members, rates[precision])
-                        groups[title] = members
+                    title = title_of(rows[0].case)
+                    groups[title] = rows
+                    show(title, rows, products[precision])
     folder = Path(args.out)
-    draw(groups, rates, folder / 'throughput.png')
+    draw(groups, products, folder / 'throughput.png')
     write_json(folder / 'throughput.json', dict(
-        machine=where, torch=torch.__version__, matrix_rates=rates,
+        machine=where, torch=torch.__version__, matrix_rates=products,
         rows=[dict(row.case._asdict(), seconds=row.seconds, peak=row.peak,
-                   flops_per_second=row.flops_per_second, ratios=row.ratios)
+                   rate=row.rate, ratios=row.ratios)
               for rows in groups.values() for row in rows]))
     print(f'{folder}/throughput.png, throughput.json')
     slow = [f'{title}: {row.ratios.median:.2f} of {row.case.name}'

@@ -1,12 +1,13 @@
-"""The backbones that are compared, and what of them is timed."""
+"""The networks that are compared, and what of them is timed."""
 import multiprocessing
 import resource
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Callable, List, NamedTuple
 
 import torch
 from mmengine.registry import MODELS
+from parts.detectors import build_detector, detector_inputs, run_detector
 from torch import Tensor, nn
 
 import mmasvit  # noqa: F401
@@ -16,19 +17,19 @@ from mmasvit.errors import InputError
 DROP_PATH_RATE = 0.2  # the same for all; it skips no arithmetic
 
 
-def _as_vit(arch: str, **kwargs) -> dict:
-    return dict(type='AsViT', arch=arch, **kwargs)
+def _as_vit(arch: str) -> dict:
+    return dict(type='AsViT', arch=arch)
 
 
-def _swin(dims: int, depths: tuple, **kwargs) -> dict:
+def _swin(dims: int, depths: tuple) -> dict:
     heads = tuple(dims // 32 * 2**i for i in range(4))
     return dict(type='mmdet.SwinTransformer', embed_dims=dims, depths=depths,
-                num_heads=heads, **kwargs)
+                num_heads=heads)
 
 
-def _convnext(arch: str, **kwargs) -> dict:
+def _convnext(arch: str) -> dict:
     return dict(type='mmpretrain.ConvNeXt', arch=arch, out_indices=(0, 1, 2, 3),
-                gap_before_final_norm=False, **kwargs)
+                gap_before_final_norm=False)
 
 
 # Rows of like size: about 5, 9, and 15 (22 for As-ViT) GMACs at 224 px.
@@ -40,7 +41,8 @@ CONTESTANTS = {
     'asvit-large': _as_vit('large'), 'swin-base': _swin(128, (2, 2, 18, 2)),
     'convnext-base': _convnext('base'),
 }
-CHECKPOINTED = '+checkpoint'  # ending of a name: blocks are recomputed
+# Endings of a name: blocks are recomputed; the backbone within Cascade Mask R-CNN.
+CHECKPOINT, DETECTOR = '+checkpoint', '+detector'
 MODES = ('forward', 'train')
 
 
@@ -48,9 +50,9 @@ class Case(NamedTuple):
     """One thing to measure.
 
     Attributes:
-        name: Of :data:`CONTESTANTS`, with or without :data:`CHECKPOINTED`.
+        name: Of :data:`CONTESTANTS`, with or without the endings.
         mode: ``'forward'`` (evaluation, no gradients) or ``'train'`` (forward and
-            backward from four dense gradients; no optimizer).
+            backward, of a backbone from four dense gradients; no optimizer).
         size: Side of the images in pixels.
         batch_size: Images at a time.
         precision: ``'fp32'``, or ``'bf16'`` for autocast.
@@ -66,71 +68,81 @@ class Case(NamedTuple):
     device: str = 'cpu'
 
     @property
-    def flops(self) -> float:
-        """Operations of the matrix products, a backward pass being two forward ones."""
+    def work(self) -> float:
+        """Operations of a backbone's matrix products, a backward pass being two forward
+        ones; of a detector, whose heads do what the proposals ask for, images."""
+        if is_detector(self.name):
+            return self.batch_size
         return (2 if self.mode == 'forward' else 6) * self.batch_size * backbone_macs(
             self.name, self.size)
+
+
+def is_detector(name: str) -> bool:
+    """Whether a network is a whole detector."""
+    return DETECTOR in name
 
 
 def check_names(names: List[str]) -> None:
     """Raise :class:`InputError` for a network that is not known."""
     for name in names:
-        if name.removesuffix(CHECKPOINTED) not in CONTESTANTS:
+        if _backbone(name) not in CONTESTANTS:
             raise InputError(f'unknown network {name}; known are {", ".join(CONTESTANTS)}, '
-                             f'each with or without {CHECKPOINTED}')
+                             f'each with or without {CHECKPOINT} and {DETECTOR}')
+    if len({is_detector(name) for name in names}) > 1:
+        raise InputError(f'either all networks are whole ones ({DETECTOR}) or none is')
+
+
+def _backbone(name: str) -> str:
+    return name.replace(CHECKPOINT, '', 1).replace(DETECTOR, '', 1)
 
 
 def build(name: str, device: str = 'cpu') -> nn.Module:
     """Build a network at a fixed random initialisation."""
     torch.manual_seed(0)
-    cfg = dict(CONTESTANTS[name.removesuffix(CHECKPOINTED)], drop_path_rate=DROP_PATH_RATE)
-    if name.endswith(CHECKPOINTED):
+    cfg = dict(CONTESTANTS[_backbone(name)], drop_path_rate=DROP_PATH_RATE)
+    if CHECKPOINT in name:
         cfg['with_cp'] = True
-    return MODELS.build(cfg).to(device)
+    return (build_detector(cfg) if is_detector(name) else MODELS.build(cfg)).to(device)
 
 
-_macs = {}
-
-
+@lru_cache(maxsize=None)
 def backbone_macs(name: str, size: int) -> int:
     """Multiply-accumulates of one image, padding that is computed with included."""
-    name = name.removesuffix(CHECKPOINTED)
-    if (name, size) not in _macs:
-        # no number is needed to count: tensors without storage
-        model = build(name).to('meta')
-        model.eval()  # mmdet's Swin does not return itself
-        use_explicit_paths(model)
-        image = torch.empty(1, 3, size, size, device='meta')
-        _macs[name, size] = count_macs(lambda: model(image))
-    return _macs[name, size]
+    # no number is needed to count: tensors without storage
+    model = build(_backbone(name)).to('meta')
+    model.eval()  # mmdet's Swin does not return itself
+    use_explicit_paths(model)
+    image = torch.empty(1, 3, size, size, device='meta')
+    return count_macs(lambda: model(image))
 
 
 def make_step(case: Case) -> Callable[[], object]:
     """What is timed, ready to be called again and again."""
     model = build(case.name, case.device)
-    model.train(case.mode == 'train')
-    run = torch.compile(model) if case.compiled else model
-    images = torch.rand(case.batch_size, 3, case.size, case.size, device=case.device)
+    train = case.mode == 'train'
+    model.train(train)
+    if is_detector(case.name):
+        data = detector_inputs(case.batch_size, case.size)
+        if case.compiled:
+            model.backbone.compile()  # the heads' shapes follow the proposals
+        run = partial(run_detector, model, data, train)
+    else:
+        images = torch.rand(case.batch_size, 3, case.size, case.size, device=case.device)
+        run = partial(torch.compile(model) if case.compiled else model, images)
     gradients: List[Tensor] = []
 
-    def precision():
-        if case.precision == 'fp32':
-            return nullcontext()
-        return torch.autocast(case.device, torch.bfloat16)
-
-    def forward():
-        with torch.no_grad(), precision():
-            return run(images)
-
-    def train():
-        with precision():
-            outs = run(images)
+    def step():
+        with torch.set_grad_enabled(train), torch.autocast(
+                case.device, torch.bfloat16, enabled=case.precision == 'bf16'):
+            outs = run()
+        if not train:
+            return
         if not gradients:
             gradients.extend(torch.randn_like(out) for out in outs)
         torch.autograd.backward(outs, gradients)
         model.zero_grad(set_to_none=True)
 
-    return forward if case.mode == 'forward' else train
+    return step
 
 
 def _peak_of_process(case: Case) -> int:
@@ -157,7 +169,8 @@ def peak_memory(case: Case) -> int:
     """Peak memory in bytes of one step beyond the network, in a process of its own.
 
     On the CPU it is the growth of the resident set; buffers that earlier steps left would
-    hide what a step needs, hence the process.
+    hide what a step needs, hence the process. It is forked from a small one: a process
+    that this one starts inherits the peak of this one's resident set.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context('forkserver')) as pool:
         return pool.submit(_peak_of_process, case).result()
