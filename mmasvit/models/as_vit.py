@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
-from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import PretrainedInit, trunc_normal_
 from torch import Tensor, nn
@@ -14,31 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from mmasvit.errors import InputError
 from mmasvit.models import pretrained
 from mmasvit.models.attention import WindowAttention, WindowLayout
+from mmasvit.models.feedforward import LeanFFN
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
 from mmasvit.topology import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, Topology)
-
-
-class LeanFFN(FFN):
-    """mmcv's FFN of two layers that keeps one hidden map for the backward pass, not two.
-
-    The activation is computed again there: of all that a block keeps, its output is the
-    largest share, and the cheapest to make. What is recomputed ends before the second
-    linear layer, whose output nothing needs.
-    """
-
-    def forward(self, x: Tensor, identity: Tensor) -> Tensor:
-        """Tokens ``(N, tokens, embed_dims)`` plus ``identity`` to the same."""
-        hidden = self.layers[0][0](x)
-        if self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # compilers choose for themselves what to compute again
-            out = checkpoint(self._contract, hidden, use_reentrant=False,
-                             preserve_rng_state=False)
-        else:
-            out = self._contract(hidden)
-        return identity + self.dropout_layer(out)
-
-    def _contract(self, hidden: Tensor) -> Tensor:
-        return self.layers[1](self.layers[0][1](hidden))
 
 
 class AsViTBlock(BaseModule):
@@ -62,10 +39,10 @@ class AsViTBlock(BaseModule):
         self.attn = WindowAttention(embed_dims, num_heads, attn_impl)
         self.drop_path = DropPath(drop_path_rate)
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        # inside a recomputed block a second recomputation would save nothing
-        self.ffn = (FFN if with_cp else LeanFFN)(
+        self.ffn = LeanFFN(
             embed_dims, feedforward_channels, act_cfg=dict(type='GELU'),
-            dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate))
+            dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
+            recompute=not with_cp)
 
     def forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
         """Tokens in window order ``(N, tokens, embed_dims)`` to the same."""
