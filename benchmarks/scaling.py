@@ -117,28 +117,24 @@ def show(series: Series) -> None:
 
 def draw(all_series: List[Series], network: str, path: Path) -> None:
     """Time and memory over pixels and over images, both axes logarithmic."""
-    figure, panels = plt.subplots(2, 2, figsize=(9, 6.5), layout='constrained')
+    quantities = list(all_series[0].curves)
+    figure, panels = plt.subplots(len(quantities), 2, sharex='col', squeeze=False,
+                                  figsize=(9, 1 + 2.8 * len(quantities)),
+                                  layout='constrained')
     for column, along in enumerate(('pixels', 'images')):
-        for series in all_series:
-            if series.along != along:
-                continue
-            exponents = series.exponents
-            for row, (name, values) in enumerate(series.curves.items()):
-                panels[row, column].plot(
-                    series.amounts, values, 'o-', markersize=4,
-                    label=f'{series.mode}: exponent {exponents[name][0]:.2f}')
-            panels[1, column].set_xticks(series.amounts, series.labels, fontsize=8,
-                                         rotation=45)
-        for row, label in enumerate(('seconds', 'peak memory (GiB)')):
-            axes = panels[row, column]
-            axes.set(xscale='log', yscale='log', ylabel=label)
+        some = [series for series in all_series if series.along == along]
+        for axes, quantity in zip(panels[:, column], quantities):
+            for series in some:
+                axes.plot(series.amounts, series.curves[quantity], 'o-', markersize=4,
+                          label=f'{series.mode}: exponent '
+                                f'{series.exponents[quantity][0]:.2f}')
+            axes.set(xscale='log', yscale='log',
+                     ylabel=dict(seconds='seconds', memory='peak memory (GiB)')[quantity])
             axes.minorticks_off()
             axes.grid(alpha=0.3)
-            if axes.lines:
-                axes.legend(fontsize=8)
-        panels[0, column].set_xticks(panels[1, column].get_xticks(), [])
-        panels[1, column].set_xlabel('side of one image (px)' if along == 'pixels'
-                                     else 'images of 224 px')
+            axes.legend(fontsize=8)
+        axes.set_xticks(some[0].amounts, some[0].labels, fontsize=8, rotation=45)
+        axes.set_xlabel('side of one image' if along == 'pixels' else 'images of 224 px')
     figure.suptitle(f'{network}: time and memory over size and batch')
     save_figure(figure, path)
 
