@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -71,7 +72,15 @@ class TestBadInput:
         assert 'is not above the seed topology' in fails(
             SCALE, DEMO, '--work-dir', tmp_path, *options(
                 **{'test_cfg.stop.params': 2e6}))
-        assert not (tmp_path / 'history.csv').exists()
+        assert os.listdir(tmp_path) == []
+
+    def test_what_was_there_stays(self, whole, tmp_path):
+        shutil.copytree(whole, tmp_path / 'work')
+        there = sorted(os.listdir(tmp_path / 'work'))
+        assert 'choose another' in fails(
+            SCALE, DEMO, '--work-dir', tmp_path / 'work', *options(
+                **{'test_cfg.setting.num_images': 3}))
+        assert sorted(os.listdir(tmp_path / 'work')) == there
 
     def test_other_config(self, tmp_path):
         assert 'is not of auto-scaling' in fails(

@@ -105,6 +105,11 @@ class TestBadInput:
             SEARCH, DEMO, '--work-dir', whole, '--resume',
             *options(**{'model.space.K1': '[4,8]'}))
 
+    def test_space(self, tmp_path):
+        assert 'K1 has no values to choose from' in fails(
+            SEARCH, DEMO, '--work-dir', tmp_path, *options(**{'model.space.K1': '[]'}))
+        assert os.listdir(tmp_path) == []
+
     def test_data(self, tmp_path):
         folder = tmp_path / 'images'
         folder.mkdir()

@@ -25,7 +25,7 @@ def main() -> None:
         raise InputError(f"config {args.config} is not of auto-scaling: test_cfg.type must "
                          "be 'AutoScaleLoop'")
     launch.prepare(cfg, args)
-    with launch.measurements_are_kept(cfg):
+    with launch.measuring(cfg):
         launch.build_runner(cfg).test()
     launch.leave()
 

@@ -22,7 +22,7 @@ def main() -> None:
     launch.check_loop(cfg, 'TopologySearchLoop')
     launch.set_resume(cfg, args)
     launch.prepare(cfg, args)
-    with launch.measurements_are_kept(cfg):
+    with launch.measuring(cfg):
         launch.build_runner(cfg).train()
     launch.leave()
 

@@ -3,6 +3,7 @@ import argparse
 import inspect
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from rich.progress import track
 
 from mmasvit.datasets import checks
 from mmasvit.errors import InputError
+from mmasvit.search.work import MEASUREMENTS
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -246,13 +248,23 @@ def build_runner(cfg: Config) -> Runner:
 
 
 @contextmanager
-def measurements_are_kept(cfg: Config) -> Iterator[None]:
-    """Say, when the user interrupts a run that measures, that nothing is lost."""
+def measuring(cfg: Config) -> Iterator[None]:
+    """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
+
+    Some settings are checked by what a Runner builds, when its log is open already.
+    """
+    there = set(os.listdir(cfg.work_dir))
     try:
         yield
     except KeyboardInterrupt:
         print(f'what was measured is kept in {cfg.work_dir}; the same command with '
               '--resume goes on', file=sys.stderr)
+        raise
+    except InputError:
+        new = set(os.listdir(cfg.work_dir)) - there
+        if is_main_process() and MEASUREMENTS not in new:
+            for path in (Path(cfg.work_dir, name) for name in new):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
 
 

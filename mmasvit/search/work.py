@@ -14,6 +14,7 @@ from mmasvit.topology import Topology
 Item = Tuple[Topology, int]  # a topology and a repeat
 Repeat = Dict[str, Measured]  # measures at one initialisation
 Result = TypeVar('Result')
+MEASUREMENTS = 'measurements.jsonl'  # of a work directory
 
 
 def on_main_process(function: Callable[[], Result]) -> Result:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmasvit.complexity import Setting, measure_repeat
 from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
-from mmasvit.search.work import Evaluator, MeasurementFile, Repeat
+from mmasvit.search.work import MEASUREMENTS, Evaluator, MeasurementFile, Repeat
 from mmasvit.topology import Topology
 from mmasvit.version import __version__
 
@@ -64,7 +64,7 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
     origin = dict(measure=measure or DEFAULT_MEASURE, threads=threads,
                   setting=asdict(setting), data=images.description,
                   torch=str(torch.__version__), device=device)
-    file = MeasurementFile(str(Path(work_dir, 'measurements.jsonl')), origin)
+    file = MeasurementFile(str(Path(work_dir, MEASUREMENTS)), origin)
     measure_item = partial(_measure, function, setting, images.images)
     return Evaluator(measure_item, setting.repeats, file, threads), origin
 
