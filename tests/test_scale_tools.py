@@ -8,8 +8,13 @@ import subprocess
 import time
 
 import pytest
+from mmengine.config import Config
 from test_search_tools import wait_for_lines
 from test_tools import ROOT, command, fails, run
+
+from mmasvit.engine.launch import measuring
+from mmasvit.errors import InputError
+from mmasvit.search.work import MEASUREMENTS
 
 SCALE = 'tools/scale_topology.py'
 DEMO = 'configs/scale_topology_demo.py'
@@ -81,6 +86,12 @@ class TestBadInput:
             SCALE, DEMO, '--work-dir', tmp_path / 'work', *options(
                 **{'test_cfg.setting.num_images': 3}))
         assert sorted(os.listdir(tmp_path / 'work')) == there
+
+    def test_what_was_measured_stays(self, tmp_path):
+        with pytest.raises(InputError), measuring(Config(dict(work_dir=str(tmp_path)))):
+            (tmp_path / MEASUREMENTS).touch()
+            raise InputError('found while it ran')
+        assert os.listdir(tmp_path) == [MEASUREMENTS]
 
     def test_other_config(self, tmp_path):
         assert 'is not of auto-scaling' in fails(
