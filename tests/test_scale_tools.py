@@ -94,8 +94,13 @@ class TestBadInput:
         assert os.listdir(tmp_path) == [MEASUREMENTS]
 
     def test_other_config(self, tmp_path):
-        assert 'is not of auto-scaling' in fails(
+        assert "test_cfg.type must be 'AutoScaleLoop'" in fails(
             SCALE, 'configs/asvit_tiny_shapes.py', '--work-dir', tmp_path)
+
+    def test_unknown_and_missing_arguments(self, tmp_path):
+        assert "unknown keys ['walks'], missing keys []; expected targets, stop" in fails(
+            SCALE, DEMO, '--work-dir', tmp_path, *options(**{'test_cfg.walks': 3}))
+        assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -13,15 +13,13 @@ from mmasvit.errors import InputError, one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmengine.config import DictAction
+    from mmasvit.engine.launch import add_config_arguments
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file of a classifier with study=dict(...)')
+    add_config_arguments(parser, 'config file of a classifier with study=dict(...)')
     parser.add_argument('--work-dir', required=True, help='folder for all results')
     parser.add_argument('--processes', type=int, metavar='N',
                         help='processes that share the work; default: one per GPU, or '
                         'per core without one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
-                        help='override settings of the config')
     return parser.parse_args()
 
 

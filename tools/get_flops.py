@@ -12,15 +12,13 @@ from mmasvit.errors import one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmengine.config import DictAction
+    from mmasvit.engine.launch import add_config_arguments
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_config_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
                         help='height and width, or one number for both; default: 224, or '
                         '1024 for a detector')
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers there')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
-                        help='override settings of the config')
     return parser.parse_args()
 
 

@@ -11,17 +11,15 @@ from mmasvit.errors import InputError, one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmengine.config import DictAction
+    from mmasvit.engine.launch import add_config_arguments
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_config_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
                         help='height and width, or one number for both; default: the '
                         "hook's img_size, or else 224, or 1024 for a detector")
     parser.add_argument('--whole', action='store_true',
                         help='also count neck and heads, by running the model once (a '
                         'minute or more for a large detector)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
-                        help='override settings of the config')
     return parser.parse_args()
 
 

@@ -1,18 +1,17 @@
 """Grow a topology to every size without training; write the family and configs for it."""
 import argparse
 
-from mmasvit.errors import InputError, one_line_errors
+from mmasvit.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     from mmasvit.engine.launch import add_run_arguments
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_run_arguments(parser)
     parser.add_argument('--resume', action='store_true',
                         help='go on after an interruption; so does a run without it, '
                         'since nothing in the work directory is measured twice')
-    add_run_arguments(parser)
     return parser.parse_args()
 
 
@@ -21,9 +20,7 @@ def main() -> None:
     args = parse_args()
     from mmasvit.engine import launch
     cfg = launch.load_config(args.config, args.cfg_options)
-    if (cfg.get('test_cfg') or {}).get('type') != 'AutoScaleLoop':
-        raise InputError(f"config {args.config} is not of auto-scaling: test_cfg.type must "
-                         "be 'AutoScaleLoop'")
+    launch.check_loop(cfg, 'AutoScaleLoop', 'test_cfg')
     launch.prepare(cfg, args)
     with launch.measuring(cfg):
         launch.build_runner(cfg).test()

@@ -8,9 +8,8 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     from mmasvit.engine.launch import add_resume_argument, add_run_arguments
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    add_resume_argument(parser)
     add_run_arguments(parser)
+    add_resume_argument(parser)
     return parser.parse_args()
 
 

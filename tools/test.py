@@ -7,9 +7,10 @@ from mmasvit.errors import InputError, one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; the flags are mmdet's."""
-    from mmasvit.engine.launch import add_run_arguments
+    from mmasvit.engine.launch import add_data_argument, add_run_arguments
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_run_arguments(parser)
+    add_data_argument(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE.pkl',
                         help='keep the predictions for offline evaluation')
@@ -18,7 +19,6 @@ def parse_args() -> argparse.Namespace:
                         'the ground truth into DIR of the work directory')
     parser.add_argument('--wait-time', type=float, default=2,
                         help='seconds that --show shows a picture')
-    add_run_arguments(parser)
     return parser.parse_args()
 
 

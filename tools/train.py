@@ -6,15 +6,16 @@ from mmasvit.errors import InputError, one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_resume_argument, add_run_arguments
+    from mmasvit.engine.launch import (add_data_argument, add_resume_argument,
+                                       add_run_arguments)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    add_run_arguments(parser)
     add_resume_argument(parser)
+    add_data_argument(parser)
     parser.add_argument('--amp', action='store_true',
                         help='train under bfloat16 autocast')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate with the batch in use')
-    add_run_arguments(parser)
     return parser.parse_args()
 
 

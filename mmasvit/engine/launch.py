@@ -26,20 +26,31 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every tool around a Runner shares."""
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
-                        "the config's, or work_dirs/<name of the config>")
+def add_config_arguments(parser: argparse.ArgumentParser,
+                         what: str = 'config file') -> None:
+    """Add what :func:`load_config` takes."""
+    parser.add_argument('config', help=what)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
                         help='override settings of the config, as in '
                         'train_dataloader.batch_size=4')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the config and the flags that every tool around a Runner shares."""
+    add_config_arguments(parser)
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
+                        "the config's, or work_dirs/<name of the config>")
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none',
                         help='how the processes were started')
-    parser.add_argument('--no-data-check', action='store_true',
-                        help='do not look at every image file before starting')
     # torch.distributed.launch passes it; torchrun sets the variable instead
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the tools that call :func:`check_data`."""
+    parser.add_argument('--no-data-check', action='store_true',
+                        help='do not look at every image file before starting')
 
 
 def add_resume_argument(parser: argparse.ArgumentParser) -> None:
@@ -140,28 +151,30 @@ def check_device(device: str) -> None:
         raise InputError(f'device {device!r}: {str(error).splitlines()[0]}') from None
 
 
-def check_loop(cfg: Config, name: str) -> None:
+def check_loop(cfg: Config, name: str, entry: str = 'train_cfg') -> None:
     """Check that a config is of a loop, and has the arguments that the loop takes.
 
     Args:
         cfg: The config.
         name: Name of the loop in the registry.
+        entry: Where the config describes it, ``'train_cfg'`` or ``'test_cfg'``.
 
     Raises:
         InputError: If it is of another loop, or an argument is unknown or missing.
     """
-    given = dict(cfg.get('train_cfg') or {})
+    given = dict(cfg.get(entry) or {})
     if given.pop('type', None) != name:
-        raise InputError(f"config {cfg.filename} is not for this tool: its train_cfg.type "
+        raise InputError(f"config {cfg.filename} is not for this tool: its {entry}.type "
                          f"must be '{name}'")
-    arguments = dict(inspect.signature(LOOPS.get(name)).parameters)
-    for filled_in in ('runner', 'dataloader'):
-        del arguments[filled_in]
+    filled_in = ('runner', 'dataloader', 'evaluator')
+    arguments = {argument: default for argument, default
+                 in inspect.signature(LOOPS.get(name)).parameters.items()
+                 if argument not in filled_in}
     unknown = [key for key in given if key not in arguments]
     missing = [key for key, argument in arguments.items()
                if argument.default is argument.empty and key not in given]
     if unknown or missing:
-        raise InputError(f'train_cfg: unknown keys {unknown}, missing keys {missing}; '
+        raise InputError(f'{entry}: unknown keys {unknown}, missing keys {missing}; '
                          f'expected {", ".join(arguments)}')
 
 
