@@ -113,6 +113,15 @@ def test_python_that_makes_no_environments(module, checkout, monkeypatch, capsys
     assert status == 2 and len(lines) == 1 and f'no {module} module' in lines[0]
 
 
+def test_what_a_link_leads_to_stays(checkout, monkeypatch, capsys, tmp_path_factory):
+    there = tmp_path_factory.mktemp('environment')
+    (there / 'file').touch()
+    (checkout / '.venv').symlink_to(there)
+    status, lines = run_main(checkout, monkeypatch, capsys)
+    assert status == 2 and len(lines) == 1 and '.venv is a link' in lines[0]
+    assert (there / 'file').exists()
+
+
 def test_no_compiler(checkout, commands, monkeypatch, capsys):
     commands(checkout, 'something', 'true')
     status, lines = run_main(checkout, monkeypatch, capsys)

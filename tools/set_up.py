@@ -260,6 +260,9 @@ def prepare(root):
     jobs = compile_jobs(gpu)
     steps = plan_steps(jobs)
     fault = environment.fault()
+    if fault and environment.folder.is_symlink():
+        # venv would empty what the link leads to, and then refuse to work there.
+        raise SetUpError(f'.venv is a link, and of no use here ({fault}): remove it')
     done = 0 if fault else environment.count_done(steps, kinds)
     if not fault and done < len(steps):
         broken = environment.forget_broken()
