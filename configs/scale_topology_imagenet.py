@@ -21,7 +21,8 @@ custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 default_scope = 'mmengine'
 
 model = dict(type='AsViT', arch='8,2,3|4,1,2|4,1,4|4,1,6|32')
-test_dataloader = dict(dataset=dict(type='ProbeImages', data='noise'))
+# data='noise' is the default; not written here, so that a dict can take its place
+test_dataloader = dict(dataset=dict(type='ProbeImages'))
 test_evaluator = []
 test_cfg = dict(
     type='AutoScaleLoop',

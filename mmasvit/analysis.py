@@ -31,7 +31,7 @@ _FREE = {
     'roi_align', 'nms', 'native_dropout', 'bernoulli_', 'uniform_',
     '_native_batch_norm_legit_no_training',
     '_adaptive_avg_pool2d', '_unsafe_index', 'equal', 'masked_select', 'clamp_min_',
-    'split',
+    'split', 'as_strided_',
 }
 
 

@@ -115,8 +115,14 @@ def _write(path: Path, base: str, docstring: str, ending: str) -> None:
     about = ast.get_docstring(ast.parse(text)).split('\n\n')
     recipe = '\n\n'.join(about[1:])
     with replacing(path) as temporary:
-        Path(temporary).write_text(
-            f'"""{docstring}\n{recipe}\n"""\n{body.lstrip()}\n{ending}', encoding='utf-8')
+        Path(temporary).write_text(f'"""{_quotable(docstring)}\n{recipe}\n"""\n'
+                                   f'{body.lstrip()}\n{ending}', encoding='utf-8')
+
+
+def _quotable(text: str) -> str:
+    """Text, names of folders in it, as it can stand in a docstring."""
+    text = text.replace('\\', '\\\\').replace('"""', '\\"\\"\\"')
+    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def _shipped_configs() -> Path:

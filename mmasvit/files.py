@@ -18,7 +18,9 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     A reader, or a run that was killed and goes on, never meets half a file.
 
     Args:
-        path: The file to write; one that exists is replaced.
+        path: The file to write; one that exists is replaced, behind a link that one
+            which it leads to. A pipe or a device, ``/dev/stdout`` for one, is written
+            to as it is.
 
     Yields:
         The temporary name, in the same folder and with the same ending.
@@ -26,15 +28,18 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     Raises:
         InputError: If the file cannot be written.
     """
-    folder, name = os.path.split(os.fspath(path))
-    temporary = os.path.join(folder, f'.{os.getpid()}.{name}')
+    in_place = os.path.exists(path) and not os.path.isfile(path)
+    target = os.fspath(path) if in_place else os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = target if in_place else os.path.join(folder, f'.{os.getpid()}.{name}')
     try:
         yield temporary
-        os.replace(temporary, path)
+        if not in_place:
+            os.replace(temporary, target)
     except OSError as error:
         raise InputError(f'{path} cannot be written: {error.strerror or error}') from None
     finally:
-        if os.path.exists(temporary):
+        if not in_place and os.path.exists(temporary):
             os.remove(temporary)
 
 
@@ -76,9 +81,16 @@ class TableFile:
             file.write(','.join(columns) + '\n' + self._lines(rows))
 
     def append(self, rows: Sequence[Dict[str, object]]) -> None:
-        """Add rows at the end."""
-        with open(self._path, 'a', encoding='utf-8') as file:
-            file.write(self._lines(rows))
+        """Add rows at the end.
+
+        Raises:
+            InputError: If the file cannot be written.
+        """
+        try:
+            with open(self._path, 'a', encoding='utf-8') as file:
+                file.write(self._lines(rows))
+        except OSError as error:
+            raise InputError(f'{self._path} cannot be written: {error.strerror}') from None
 
     def _lines(self, rows: Sequence[Dict[str, object]]) -> str:
         text = io.StringIO()

@@ -2,7 +2,8 @@
 
 Writes OUT/<image name>.jpg for each image and OUT/detections.json, a list in COCO's
 results format (bbox as x, y, width, height in pixels; masks as compressed RLE). An
-image_id is the number that the file name is, as in COCO, else its place in the list.
+image_id is the number that the file name is, as in COCO; if not all names are numbers,
+it is the image's place in the list.
 """
 import argparse
 import json
@@ -48,6 +49,34 @@ def find_images(path: str) -> List[Path]:
     return images
 
 
+def name_pictures(images: List[Path], folder: str) -> List[Path]:
+    """Where each image's picture goes.
+
+    Raises:
+        InputError: If two would go to one place, or one to an image's own.
+    """
+    pictures = [Path(folder, f'{image.stem}.jpg') for image in images]
+    sources = {image.resolve(): image for image in images}
+    drawn = {}
+    for image, picture in zip(images, pictures):
+        if picture.resolve() in sources:
+            raise InputError(f'--out {folder}: the picture would replace the image '
+                             f'{sources[picture.resolve()]}')
+        if picture in drawn:
+            raise InputError(f'{drawn[picture]} and {image} would both become {picture}')
+        drawn[picture] = image
+    return pictures
+
+
+def number_images(images: List[Path]) -> List[int]:
+    """The image_id of each."""
+    names = [image.stem for image in images]
+    numbers = [int(name) for name in names if name.isdecimal()]
+    if len(set(numbers)) == len(names):
+        return numbers
+    return list(range(1, len(names) + 1))
+
+
 def category_ids(cfg, classes: List[str]) -> Dict[str, int]:
     """Ids of the classes: the dataset's own if its annotation file is at hand."""
     ann_file = (cfg.get('test_evaluator') or {}).get('ann_file')
@@ -89,27 +118,30 @@ def main() -> None:
     from mmdet.registry import VISUALIZERS
     from rich.progress import track
 
-    from mmasvit.engine.launch import check_checkpoint, check_writable, load_config
+    from mmasvit.engine.launch import (check_checkpoint, check_device, check_writable,
+                                       load_config)
     from mmasvit.files import replacing
     images = find_images(args.images)
+    pictures = name_pictures(images, args.out)
     check_checkpoint(args.checkpoint)
     cfg = load_config(args.config)
-    check_writable(args.out)
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    check_device(device)
+    check_writable(args.out)
     model = init_detector(cfg, args.checkpoint, device=device)
     visualizer = VISUALIZERS.build(cfg.visualizer)
     visualizer.dataset_meta = model.dataset_meta
     classes = list(model.dataset_meta['classes'])
     ids = list(category_ids(cfg, classes).values())
     results = []
-    for number, path in enumerate(track(images, 'detecting'), 1):
+    todo = list(zip(images, pictures, number_images(images)))
+    for path, picture, image_id in track(todo, 'detecting'):
         sample = inference_detector(model, str(path))
-        image_id = int(path.stem) if path.stem.isdecimal() else number
         results += to_coco(sample.pred_instances, image_id, ids)
         visualizer.add_datasample(
             path.stem, mmcv.imread(str(path), channel_order='rgb'), sample,
             draw_gt=False, pred_score_thr=args.score_thr,
-            out_file=str(Path(args.out, f'{path.stem}.jpg')))
+            out_file=str(picture))
     with replacing(Path(args.out, 'detections.json')) as temporary:
         Path(temporary).write_text(json.dumps(results))
     print(f'{len(images)} pictures and {len(results)} detections in {args.out}')

@@ -19,8 +19,8 @@ def main() -> None:
     from mmasvit.engine import launch
     cfg = launch.load_config(args.config, args.cfg_options)
     launch.check_loop(cfg, 'TopologySearchLoop')
-    launch.set_resume(cfg, args)
     launch.prepare(cfg, args)
+    launch.set_resume(cfg, args)
     with launch.measuring(cfg):
         launch.build_runner(cfg).train()
     launch.leave()

@@ -31,8 +31,8 @@ def main() -> None:
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
                              'auto_scale_lr=dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
-    launch.set_resume(cfg, args)
     launch.prepare(cfg, args)
+    launch.set_resume(cfg, args)
     launch.check_data(cfg, images=not args.no_data_check)
     launch.build_runner(cfg).train()
     launch.leave()

@@ -65,7 +65,7 @@ class Setting:
     seed: int = 0
 
     def __post_init__(self):
-        if self.protocol not in PROTOCOLS:
+        if str(self.protocol) not in PROTOCOLS:
             raise InputError(f'protocol must be one of {sorted(PROTOCOLS)}, got '
                              f'{self.protocol!r}')
         # the last of a closed protocol's angles is the first again

@@ -91,7 +91,7 @@ def image_fault(path: str) -> Optional[str]:
     try:
         with Image.open(path) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f'image {path} cannot be decoded: {error}'
     return None
 

@@ -117,7 +117,7 @@ def _open(path: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert('RGB')
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f'image {path} cannot be decoded: {error}') from None
 
 

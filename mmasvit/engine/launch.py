@@ -3,9 +3,11 @@ import argparse
 import inspect
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Tuple
@@ -20,7 +22,6 @@ from rich.progress import track
 
 from mmasvit.datasets import checks
 from mmasvit.errors import InputError
-from mmasvit.search.work import MEASUREMENTS
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -61,15 +62,37 @@ def add_resume_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply ``--resume``.
+    """Apply ``--resume``, when :func:`prepare` has settled the work directory.
 
     Raises:
-        InputError: If the checkpoint to start from does not exist.
+        InputError: If the checkpoint to start from does not exist or is damaged.
     """
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = (latest_checkpoint(cfg.work_dir) if args.resume == 'auto'
+                         else args.resume)
+        cfg.resume = cfg.load_from is not None
     check_checkpoint(cfg.get('load_from'))
+
+
+def latest_checkpoint(work_dir: str) -> Optional[str]:
+    """The newest whole checkpoint of a run in a work directory; None if it has none.
+
+    mmengine writes checkpoints, and the note of which is the last, in place: whatever a
+    kill or a full disk cut short is passed over. The folder may have been moved.
+
+    Raises:
+        InputError: If all of them are damaged.
+    """
+    noted = Path(work_dir, 'last_checkpoint')
+    last = Path(noted.read_text().strip()).name if noted.is_file() else ''
+    paths = [path for path in Path(work_dir).iterdir()
+             if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
+    paths.sort(key=lambda path: (path.name == last, path.stat().st_mtime_ns), reverse=True)
+    whole = next((str(path) for path in paths if zipfile.is_zipfile(path)), None)
+    if paths and not whole:
+        raise InputError(f'all checkpoints in {work_dir} are damaged, the newest is '
+                         f'{paths[0].name}')
+    return whole
 
 
 def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
@@ -99,11 +122,22 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
+    _check_seed(cfg.get('randomness', {}))
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise InputError('--launcher pytorch needs torchrun, as in tools/dist_train.sh')
     cfg.work_dir = (args.work_dir or cfg.get('work_dir')
                     or os.path.join('work_dirs', Path(cfg.filename).stem))
     check_writable(cfg.work_dir)
     if args.launcher != 'none' and not torch.cuda.is_available():
         _use_gloo(cfg)
+
+
+def _check_seed(randomness: dict) -> None:
+    seed = randomness.get('seed') if isinstance(randomness, dict) else randomness
+    if not isinstance(randomness, dict) or seed is not None and (
+            isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
+        raise InputError('randomness.seed must be a whole number from 0 to 2**32 - 1, '
+                         f'got {seed!r}')
 
 
 def _use_gloo(cfg: Config) -> None:
@@ -138,9 +172,15 @@ def check_writable(folder: str) -> None:
 
 
 def check_checkpoint(path: Optional[str]) -> None:
-    """Raise :class:`InputError` if a local checkpoint file does not exist."""
-    if path and '://' not in path and not os.path.isfile(path):
+    """Raise :class:`InputError` if a local file is missing or clearly no checkpoint."""
+    if not path or '://' in path:
+        return
+    if not os.path.isfile(path):
         raise InputError(f'checkpoint {path} does not exist')
+    with open(path, 'rb') as file:
+        pickled = file.read(1) == b'\x80'  # as torch wrote before it took to zip files
+    if not pickled and not zipfile.is_zipfile(path):
+        raise InputError(f'checkpoint {path} is damaged, or is none')
 
 
 def check_device(device: str) -> None:
@@ -162,7 +202,8 @@ def check_loop(cfg: Config, name: str, entry: str = 'train_cfg') -> None:
     Raises:
         InputError: If it is of another loop, or an argument is unknown or missing.
     """
-    given = dict(cfg.get(entry) or {})
+    given = cfg.get(entry)
+    given = dict(given) if isinstance(given, dict) else {}
     if given.pop('type', None) != name:
         raise InputError(f"config {cfg.filename} is not for this tool: its {entry}.type "
                          f"must be '{name}'")
@@ -254,10 +295,22 @@ def _find(cfg, key: str) -> Iterator:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the config's Runner."""
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    """Build the config's Runner.
+
+    Raises:
+        InputError: If the config names a part, or an argument of one, that does not
+            exist. Every other error is one of the part itself.
+    """
+    try:
+        if 'runner_type' in cfg:
+            return RUNNERS.build(cfg)
+        return Runner.from_cfg(cfg)
+    except (KeyError, TypeError) as error:
+        line = ' '.join(str(error).strip('"').split())
+        if not re.search(r'unexpected keyword argument|missing \d+ required|is not in the'
+                         r'.* registry', line):
+            raise
+        raise InputError(f'config {cfg.filename}: {line}') from error
 
 
 @contextmanager
@@ -275,7 +328,9 @@ def measuring(cfg: Config) -> Iterator[None]:
         raise
     except InputError:
         new = set(os.listdir(cfg.work_dir)) - there
-        if is_main_process() and MEASUREMENTS not in new:
+        # what mmengine writes while it builds a Runner; with anything else, it had begun
+        logs = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
+        if is_main_process() and new <= logs | {os.path.basename(cfg.filename or '')}:
             for path in (Path(cfg.work_dir, name) for name in new):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise

@@ -1,4 +1,5 @@
 """Finished searches side by side."""
+import math
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Dict, List, NamedTuple, Optional, Sequence
@@ -10,20 +11,37 @@ from mmasvit.search.space import values_of
 from mmasvit.search.work import first_difference
 from mmasvit.topology import SEARCH_SPACE, Topology
 
+# What a search is made with, beside its setting and images: entries of topology.json.
+SETTINGS = ('strategy', 'steps', 'space', 'topologies_per_step', 'baseline_momentum',
+            'reward_window', 'constraint', 'evolution', 'optim_wrapper', 'measure')
+
 
 class Spread(NamedTuple):
-    """Mean and standard deviation; the latter is 0 of a single value."""
+    """Mean and standard deviation; the latter is 0 of a single value.
+
+    Measures may be infinite; values that are not all finite have no deviation (NaN).
+    """
     mean: float
     deviation: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> 'Spread':
         """Of a sample, one value per seed."""
+        if not all(map(math.isfinite, values)):
+            return cls(fmean(values), math.nan)
         return cls(fmean(values), stdev(values) if len(values) > 1 else 0.)
 
 
+def settings(search: Finished) -> dict:
+    """All that a search was made with but for seeds, times and versions."""
+    result = search.result
+    return dict({name: result.get(name) for name in SETTINGS},
+                setting=dict(result['setting'], seed=None),
+                data=result['data']['source'])
+
+
 def kind(search: Finished) -> List[str]:
-    """What searches have in common that differ by their seed alone, in words."""
+    """The settings that searches differ by most often, in words."""
     result = search.result
     setting, source = result['setting'], result['data']['source']
     source = source if isinstance(source, str) else source['type']
@@ -37,10 +55,17 @@ def kind(search: Finished) -> List[str]:
 
 
 def group(searches: Sequence[Finished]) -> Dict[str, List[Finished]]:
-    """Searches by kind, in alphabetical order."""
+    """Searches that differ by their seeds alone, under the words for what they share.
+
+    Where words do not tell two groups apart, the first difference is added.
+    """
     groups: Dict[str, List[Finished]] = {}
     for search in sorted(searches, key=lambda search: (kind(search), search.folder)):
-        groups.setdefault(', '.join(kind(search)), []).append(search)
+        name = ', '.join(kind(search))
+        while name in groups and (difference := first_difference(
+                settings(search), settings(groups[name][0]))):
+            name += f', {difference}'
+        groups.setdefault(name, []).append(search)
     return groups
 
 

@@ -168,6 +168,8 @@ def read_family(folder: Union[str, Path]) -> FinishedFamily:
         result = json.loads(Path(folder, 'family.json').read_text(encoding='utf-8'))
         for needed in ('members', 'targets', 'random', 'comparison', 'setting', 'seconds'):
             result[needed]
+        if not result['members']:
+            raise ValueError('it has no members')
     except OSError as error:
         raise InputError(f'{folder} holds no finished scaling: {error.strerror} '
                          f'({os.path.basename(error.filename)})') from None

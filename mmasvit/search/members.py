@@ -93,8 +93,8 @@ def check_targets(targets: Dict[str, Sequence[float]], seed: Topology, stop: Con
     Raises:
         InputError: If there are none, they are out of order, or outside what is grown.
     """
-    unknown = set(targets) - {'params', 'macs'}
-    if unknown or not any(targets.values()):
+    if (not isinstance(targets, dict) or set(targets) - {'params', 'macs'}
+            or not any(targets.values())):
         raise InputError('targets must list sizes by params, macs or both, as in '
                          f'dict(params=[29e6, 53e6, 88e6]), got {targets!r}')
     checked = []
@@ -116,6 +116,11 @@ def check_targets(targets: Dict[str, Sequence[float]], seed: Topology, stop: Con
                     raise InputError(f'targets.{cost}={size:.4g} is above '
                                      f'{word}.{cost}={limit:.4g}')
             checked.append(Target(cost, size))
+    names = [target.name for target in checked]
+    for target in checked:
+        if names.count(target.name) > 1:
+            raise InputError(f'targets.{target.cost}: two targets would be called '
+                             f'{target.name}; they are too close')
     return checked
 
 

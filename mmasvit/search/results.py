@@ -94,8 +94,12 @@ def read_results(folder: Union[str, Path]) -> Finished:
         with open(Path(folder, 'history.csv'), newline='', encoding='utf-8') as file:
             rows = [{name: value if name == 'topology' else float(value)
                      for name, value in row.items()} for row in csv.DictReader(file)]
-        for needed in ('topology', 'strategy', 'setting', 'seed'):
+        for needed in ('topology', 'strategy', 'setting', 'seed', 'data', 'policy',
+                       'entropy', 'entropy_of_space', 'constraint', 'steps', 'best_seen',
+                       'topologies_per_step', 'topologies_measured', 'seconds'):
             result[needed]
+        if not rows or set(COLUMNS) - set(rows[0]):
+            raise ValueError('the history has no rows, or not all columns')
     except OSError as error:
         raise InputError(f'{folder} holds no finished topology search: {error.strerror} '
                          f'({os.path.basename(error.filename)})') from None

@@ -126,7 +126,7 @@ def rank(measured: Dict[Topology, Values]) -> List[Ranked]:
     """Order topologies by the sum of their ranks, best first (algorithm 2, lines 7 to 10).
 
     Length distortion is ranked from the largest, the condition number from the smallest;
-    an infinity of the wrong kind comes last. The paper does not say what decides between
+    an infinity of the wrong kind and NaN come last. The paper does not say what decides between
     equal sums. The released code looks at the measure whose finite values differ more,
     relative to the largest; so do we, and the better rank there wins. (It then compares
     two topologies only, and takes the smaller value even of length distortion; we do
@@ -137,7 +137,7 @@ def rank(measured: Dict[Topology, Values]) -> List[Ranked]:
         measured: Means of the measures by topology.
     """
     names, topologies = list(SIGNS), list(measured)
-    ranks = {name: rankdata([-SIGNS[name] * measured[topology][name]
+    ranks = {name: rankdata([_badness(name, measured[topology][name])
                              for topology in topologies], method='dense').tolist()
              for name in names}
     decisive = max(names, key=lambda name: _relative_range(
@@ -149,6 +149,11 @@ def rank(measured: Dict[Topology, Values]) -> List[Ranked]:
     return sorted(ranked, key=lambda one: (
         one.rank_sum, one.ranks[decisive], table_costs(one.topology)['params'],
         str(one.topology)))
+
+
+def _badness(name: str, value: float) -> float:
+    """A measure's value, with a sign that makes less the better."""
+    return math.inf if math.isnan(value) else -SIGNS[name] * value
 
 
 def _relative_range(values: Sequence[float]) -> float:

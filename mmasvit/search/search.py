@@ -69,12 +69,12 @@ class TopologySearch:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise InputError('topologies_per_step must be a positive whole number, got '
                              f'{count!r}')
-        try:
-            self._evolution = check_evolution(**{'population': 50, 'tournament': 10,
-                                                 **(evolution or {})})
-        except TypeError:
+        sizes = {'population': 50, 'tournament': 10}
+        if evolution is not None and not (
+                isinstance(evolution, dict) and set(evolution) <= set(sizes)):
             raise InputError('evolution takes population and tournament, got '
-                             f'{", ".join(evolution)}') from None
+                             f'{evolution!r}')
+        self._evolution = check_evolution(**{**sizes, **(evolution or {})})
         constraint.check(policy.space)
         self.policy, self.space = policy, policy.space
         self._evaluator, self._seed, self._count = evaluator, seed, count

@@ -1,6 +1,6 @@
 """What a search may choose from: Table 1 or any part of it, and limits on the cost."""
 from dataclasses import dataclass
-from math import log, prod
+from math import inf, log, prod
 from typing import Dict, Optional, Sequence, Tuple
 
 from mmasvit.errors import InputError
@@ -32,6 +32,8 @@ class Space:
     """
 
     def __init__(self, choices: Optional[Dict[str, Sequence[int]]] = None):
+        if not isinstance(choices, (dict, type(None))):
+            raise InputError(f'space must be a dict of lists of values, got {choices!r}')
         choices = dict(choices or {})
         unknown = [name for name in choices if name not in SEARCH_SPACE]
         if unknown:
@@ -44,7 +46,7 @@ class Space:
                 raise InputError(f'space: {name} must be a list of values, got {values!r}')
             if not values:
                 raise InputError(f'space: {name} has no values to choose from')
-            if len(set(values)) < len(values):
+            if any(values.count(value) > 1 for value in values):
                 raise InputError(f'space: {name} has a value twice: {list(values)}')
             self.choices[name] = tuple(values)
         for position, values in enumerate(self.choices.values()):
@@ -113,9 +115,9 @@ class Constraint:
     def __post_init__(self):
         for name, limit in vars(self).items():
             if limit is not None and (not isinstance(limit, (int, float))
-                                      or isinstance(limit, bool) or not limit > 0):
-                raise InputError(f'constraint: {name} must be a positive number, '
-                                 f'got {limit!r}')
+                                      or isinstance(limit, bool)
+                                      or not 0 < limit < inf):
+                raise InputError(f'{name} must be a positive number, got {limit!r}')
 
     @property
     def is_free(self) -> bool:

@@ -98,6 +98,8 @@ class MeasurementFile:
                 content = file.read()
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise InputError(f'{self.path} cannot be read: {error.strerror}') from None
         whole = content.rfind(b'\n') + 1
         if whole < len(content):
             os.truncate(self.path, whole)
@@ -109,9 +111,10 @@ class MeasurementFile:
                     self._compare(row)
                     continue
                 known[Topology.parse(row['topology']), row['repeat']] = {
-                    name: Measured(*numbers) for name, numbers in row['measures'].items()}
+                    name: Measured(*map(float, numbers))
+                    for name, numbers in row['measures'].items()}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                if isinstance(error, InputError):
+                if number == 1 and isinstance(error, InputError):
                     raise
                 raise InputError(f'{self.path} is damaged in line {number}') from None
         return known

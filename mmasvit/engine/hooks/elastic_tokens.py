@@ -106,6 +106,12 @@ class ElasticTokenHook(Hook):
         self.by_epoch = by_epoch
         self.eval_full_tokens = eval_full_tokens
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else img_size
+        if self.img_size is not None and (
+                not isinstance(self.img_size, (list, tuple)) or len(self.img_size) != 2
+                or not all(isinstance(side, int) and side >= max(TOKEN_STRIDES)
+                           for side in self.img_size)):
+            raise InputError('img_size must be one or two sizes of at least '
+                             f'{max(TOKEN_STRIDES)} px, got {img_size!r}')
         self.lr_factors = self._check_factors('lr_factors', lr_factors, (int, float))
         self.batch_factors = self._check_factors('batch_factors', batch_factors, int)
         if self.batch_factors and (not by_epoch or any(

@@ -86,11 +86,13 @@ class AutoScaleLoop(BaseLoop):
                 or random_walks < 0:
             raise InputError('random_walks must be a whole number, got '
                              f'{random_walks!r}')
+        if not isinstance(measure_random, bool):
+            raise InputError(f'measure_random must be True or False, got '
+                             f'{measure_random!r}')
         seed = _seed_topology(runner)
-        self._setting = from_dict(Setting, 'setting',
-                                  {'seed': runner.seed, **(setting or {})})
-        self._stop = from_dict(Constraint, 'stop', stop or {})
-        limits = from_dict(Constraint, 'constraint', constraint or {})
+        self._setting = from_dict(Setting, 'setting', setting, seed=runner.seed)
+        self._stop = from_dict(Constraint, 'stop', stop)
+        limits = from_dict(Constraint, 'constraint', constraint)
         rule = GrowthRule(round(1 / self._setting.rules.scaling_width), width_factors,
                           limits)
         super().__init__(runner, probe_dataloader(dataloader, self._setting))

@@ -27,12 +27,13 @@ def probe_dataloader(dataloader: dict, setting: Setting) -> dict:
     The setting decides on number, size and seed of the images; the config only names
     where they come from.
     """
-    dataset = dict(dataloader.get('dataset') or {})
-    if dataset.get('type') != 'ProbeImages':
+    dataset = dataloader.get('dataset') if isinstance(dataloader, dict) else None
+    dataset = dict(dataset) if isinstance(dataset, dict) else {}
+    if dataset.pop('type', None) != 'ProbeImages' or set(dataset) - {'data'}:
         raise InputError("the dataloader's dataset must be of type ProbeImages, whose "
-                         f'data names the images, got {dataset.get("type")!r}')
-    dataset.update(image_size=setting.image_size, num_images=setting.num_images,
-                   seed=setting.seed)
+                         f'data names the images, with nothing else, got {dataloader!r}')
+    dataset.update(type='ProbeImages', image_size=setting.image_size,
+                   num_images=setting.num_images, seed=setting.seed)
     return dict(dataset=dataset, batch_size=setting.num_images, num_workers=0,
                 sampler=dict(type='DefaultSampler', shuffle=False))
 
@@ -57,7 +58,7 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
         InputError: If the function is unknown, or the folder's measurements depend on
             something else.
     """
-    function = FUNCTIONS.get(measure) if measure else measure_repeat
+    function = FUNCTIONS.get(str(measure)) if measure else measure_repeat
     if function is None:
         raise InputError(f'measure {measure!r} is not in the registry of functions')
     device = torch.cuda.get_device_name() if get_device() == 'cuda' else 'cpu'
@@ -74,13 +75,30 @@ def _measure(function: Callable[..., Repeat], setting: Setting, images: Tensor,
     return function(topology, setting, repeat, images=images, device=get_device())
 
 
-def from_dict(cls: Type[Fields], name: str, values: dict) -> Fields:
-    """Build a dataclass of settings from a dict ``<name>`` of a loop's config."""
+def from_dict(cls: Type[Fields], name: str, values: Optional[dict], **defaults) -> Fields:
+    """Build a dataclass of settings from a dict ``<name>`` of a loop's config.
+
+    Args:
+        cls: The dataclass.
+        name: What the config calls it.
+        values: What the config gives; None is the same as nothing.
+        defaults: Values of fields that the config leaves out.
+
+    Raises:
+        InputError: If it is no dict, or a field is unknown or refused.
+    """
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise InputError(f'{name} must be a dict, got {values!r}')
     unknown = set(values) - set(cls.__dataclass_fields__)
     if unknown:
         raise InputError(f'{name}: unknown {", ".join(sorted(unknown))}; '
                          f'expected some of {", ".join(cls.__dataclass_fields__)}')
-    return cls(**values)
+    try:
+        return cls(**{**defaults, **values})
+    except InputError as error:
+        raise InputError(f'{name}: {error}') from None
 
 
 def plain(value):

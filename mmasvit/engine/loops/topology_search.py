@@ -77,9 +77,8 @@ class TopologySearchLoop(BaseLoop):
             raise InputError('randomness.seed must be given: a search is repeated and '
                              'resumed by its seed')
         self._max_iters, self._iter, self._epoch = max_iters, 0, 0
-        self._setting = from_dict(Setting, 'setting',
-                                  {'seed': runner.seed, **(setting or {})})
-        limits = from_dict(Constraint, 'constraint', constraint or {})
+        self._setting = from_dict(Setting, 'setting', setting, seed=runner.seed)
+        limits = from_dict(Constraint, 'constraint', constraint)
         super().__init__(runner, probe_dataloader(dataloader, self._setting))
         window = (self._setting.rules.reward_window if reward_window == 'protocol'
                   else reward_window)
@@ -98,7 +97,8 @@ class TopologySearchLoop(BaseLoop):
             strategy=strategy, space=self._policy.space.choices, seed=runner.seed,
             topologies_per_step=topologies_per_step, baseline_momentum=baseline_momentum,
             reward_window=window, constraint=asdict(limits),
-            evolution=dict(evolution or {}), **origin)
+            evolution=dict(evolution or {}),
+            optim_wrapper=plain(runner.cfg.get('optim_wrapper')), **origin)
         self._seconds = dict(total=0., measuring=0.)
         runner.register_hook(LoopStateHook(self))
 
@@ -134,6 +134,10 @@ class TopologySearchLoop(BaseLoop):
             InputError: If it was made with something else.
         """
         check_same_run(state['run'], plain(self._run))
+        made = state['rows'][-1]['step'] if state['rows'] else 0
+        if made > self._max_iters:
+            raise InputError(f'the run to resume has made {made} steps, more than '
+                             f'train_cfg.max_iters={self._max_iters}')
         self._search.load(state['rows'])
         self._seconds = dict(state['seconds'])
 
