@@ -86,8 +86,8 @@ def count_macs(run: Callable[[], object]) -> int:
 
 
 def is_detector(cfg: Config) -> bool:
-    """Whether a config's model is a detector with proposals."""
-    return 'neck' in cfg.model and 'rpn_head' in cfg.model
+    """Whether a config's model is a detector, of two stages or of one."""
+    return 'rpn_head' in cfg.model or 'bbox_head' in cfg.model
 
 
 def check_shape(shape: Optional[Sequence[int]],
@@ -107,7 +107,14 @@ def check_shape(shape: Optional[Sequence[int]],
 
 def counting_size(cfg: Config, shape: Optional[Sequence[int]] = None) -> Tuple[int, int]:
     """Height and width to count a config's model at: ``shape``, or else 1024 px for a
-    detector and 224 px for anything else."""
+    detector and 224 px for anything else.
+
+    Raises:
+        InputError: If the config has no model with a backbone.
+    """
+    model = cfg.get('model')
+    if not isinstance(model, dict) or 'backbone' not in model:
+        raise InputError(f'config {cfg.filename} has no model with a backbone')
     return tuple(shape) if shape else (1024, 1024) if is_detector(cfg) else (224, 224)
 
 

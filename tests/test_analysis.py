@@ -23,8 +23,9 @@ def test_unknown_operator_is_an_error():
         count_macs(lambda: torch.rand(3, 3).cumprod(0))
 
 
-def test_explicit_paths_are_switched_on_everywhere():
+@pytest.mark.parametrize('size', [(64, 96), (28, 28), (31, 4)])
+def test_explicit_paths_are_switched_on_everywhere(size):
     model = AsViT(arch='seed')
     use_explicit_paths(model)
-    assert count_macs(lambda: model(torch.rand(1, 3, 64, 96))) == (
-        model.topology.count_macs((64, 96)))
+    assert count_macs(lambda: model(torch.rand(1, 3, *size))) == (
+        model.topology.count_macs(size))

@@ -1,4 +1,5 @@
 """Emitted configs load from anywhere, build, count right, and say where they come from."""
+import ast
 import shutil
 from pathlib import Path
 
@@ -96,6 +97,14 @@ def test_stochastic_depth_of_any_size_is_between_the_shipped_configs():
     rates = [suited_drop_path_rate(millions * 10**6) for millions in range(1, 200)]
     assert rates == sorted(rates) and rates[0] == 0. and rates[-1] == 0.5
     assert suited_drop_path_rate(15_735_636) == 0.1  # half-way from seed to S
+
+
+@pytest.mark.parametrize('name', ['quo"""te', 'four""""', r'uni\Nx', 'end\\', '\udcff'])
+def test_names_of_folders_cannot_break_a_docstring(tmp_path, name):
+    for path in emit_configs(UNEVEN, tmp_path, 'mine', f'Images: {name}.'):
+        told = ast.get_docstring(ast.parse(path.read_text()))
+        assert f'Images: {name}.' in told.replace(r'\udcff', '\udcff')
+        Config.fromfile(path)
 
 
 def test_unwritable_folder(tmp_path):

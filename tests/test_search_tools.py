@@ -110,6 +110,18 @@ class TestBadInput:
             SEARCH, DEMO, '--work-dir', tmp_path, *options(**{'model.space.K1': '[]'}))
         assert os.listdir(tmp_path) == []
 
+    def test_parts_arguments_and_seeds(self, tmp_path):
+        for key, value, line in (
+                ('model.type', 'Nothing', 'Nothing is not in the'),
+                ('model.foo', 1, "unexpected keyword argument 'foo'"),
+                ('train_cfg', 5, 'is not for this tool'),
+                ('randomness.seed', -1, 'randomness.seed must be a whole number'),
+                ('randomness', 5, 'randomness.seed must be a whole number')):
+            assert line in fails(SEARCH, DEMO, '--work-dir', tmp_path, '--cfg-options',
+                                 f'{key}={value}')
+            assert os.listdir(tmp_path) == []
+        assert 'needs torchrun' in fails(SEARCH, DEMO, '--launcher', 'pytorch')
+
     def test_data(self, tmp_path):
         folder = tmp_path / 'images'
         folder.mkdir()

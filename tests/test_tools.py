@@ -1,6 +1,7 @@
 """The command line tools as a user calls them: real processes, real data, small."""
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -328,8 +329,20 @@ class TestBadInput:
         assert 'cut.png cannot be decoded' in fails(*words, picture, *out)
         Image.new('RGB', (64, 64)).save(picture)
         assert 'nothing.pth does not exist' in fails(*words, picture, *out)
+        Image.new('RGB', (64, 64)).save(tmp_path / 'cut.jpg')
+        assert 'cut.png would both become' in fails(*words, tmp_path, *out)
+        picture.unlink()
+        assert 'would replace the image' in fails(*words, tmp_path, '--out', tmp_path)
+        readme = ('tools/detect_image.py', DETECTOR, 'README.md')
+        assert 'README.md is damaged, or is none' in fails(*readme, tmp_path, *out)
         assert not (tmp_path / 'out').exists()
+        number = runpy.run_path(str(ROOT / 'tools/detect_image.py'))['number_images']
+        assert number([Path('7.jpg'), Path('03.jpg')]) == [7, 3]
+        assert number([Path('b.jpg'), Path('1.jpg')]) == [1, 2]
+        assert number([Path('1.jpg'), Path('01.jpg')]) == [1, 2]
 
     def test_get_flops(self):
         config = 'configs/asvit_small_in1k.py'
+        assert 'has no model with a backbone' in fails(
+            'tools/get_flops.py', 'configs/search_topology_demo.py')
         assert '--shape takes' in fails('tools/get_flops.py', config, '--shape', 2)

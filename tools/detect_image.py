@@ -118,6 +118,7 @@ def main() -> None:
     from mmdet.registry import VISUALIZERS
     from rich.progress import track
 
+    from mmasvit.analysis import is_detector
     from mmasvit.engine.launch import (check_checkpoint, check_device, check_writable,
                                        load_config)
     from mmasvit.files import replacing
@@ -125,6 +126,8 @@ def main() -> None:
     pictures = name_pictures(images, args.out)
     check_checkpoint(args.checkpoint)
     cfg = load_config(args.config)
+    if not isinstance(cfg.get('model'), dict) or not is_detector(cfg):
+        raise InputError(f'config {args.config} is not of a detector')
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     check_device(device)
     check_writable(args.out)

@@ -95,7 +95,7 @@ def test_grey_images_and_palettes_become_rgb(tmp_path):
     assert ProbeImages(str(tmp_path), 32, 2).images.shape == (2, 3, 32, 32)
 
 
-def test_bad_sources(tmp_path, folder):
+def test_bad_sources(tmp_path, folder, monkeypatch):
     for data, line in (
             ('nowhere', "neither 'noise' nor a folder"), (7, 'data must be'),
             (str(tmp_path / 'none.npz'), 'does not exist')):
@@ -107,6 +107,9 @@ def test_bad_sources(tmp_path, folder):
         ProbeImages(str(empty))
     with pytest.raises(InputError, match='16 images are needed, there are 12'):
         ProbeImages(str(folder))
+    with monkeypatch.context() as patch, pytest.raises(InputError, match='decoded'):
+        patch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)  # PIL's guard against bombs
+        ProbeImages(str(folder), 32, 12)
     (folder / '0' / '00.PNG').write_bytes(b'')
     with pytest.raises(InputError, match='00.PNG cannot be decoded'):
         ProbeImages(str(folder), 32, 12)

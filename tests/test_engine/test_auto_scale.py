@@ -34,6 +34,15 @@ def known_growth(topology, setting, repeat, images, device):
     return {name: Measured(value + noise, 1.) for name, value in table(topology).items()}
 
 
+@FUNCTIONS.register_module()
+def broken_growth(topology, setting, repeat, images, device):
+    """No kernel has a condition number; every third width has no curve."""
+    length = math.nan if topology.embed_dims % 3 == 0 else table(topology)[
+        'length_distortion']
+    return dict(length_distortion=Measured(length, 1.),
+                ntk_condition_number=Measured(math.inf, 1.))
+
+
 def config(work_dir, seed=0, arch='seed', **test_cfg):
     return Config(dict(
         model=dict(type='AsViT', arch=arch), work_dir=str(work_dir),
@@ -154,6 +163,20 @@ def test_comparison_with_random_scaling(tmp_path):
                 row['measure'] == 'length_distortion')
 
 
+def test_what_cannot_be_measured_is_no_reason_to_stop(tmp_path):
+    result, history, choices = scale(tmp_path, measure='broken_growth')
+    assert {row['ntk_condition_number'] for row in choices} == {'inf'}
+    lengths = {row['length_distortion'] for row in choices}
+    assert 'nan' in lengths and len(lengths) > 1
+    for row in history:  # the worst is not chosen while there is another
+        step = [one['length_distortion'] for one in choices if one['step'] == row['step']]
+        assert row['length_distortion'] != 'nan' or set(step) == {'nan'}
+    of_condition = [row for row in result['comparison']
+                    if row['measure'] == 'ntk_condition_number']
+    assert of_condition and {row['ours'] for row in of_condition} == {'inf'}
+    assert {row['better_than'] for row in of_condition} == {0}
+
+
 def test_a_second_run_measures_nothing_and_equals_the_first(tmp_path):
     first = scale(tmp_path)
     files = ('history.csv', 'choices.csv')
@@ -216,6 +239,14 @@ def test_real_measures(tmp_path):
     (dict(arch='8,2,3|4,1,2|4,1,4|4,1,6|32,30'), 'multiple of 4'),
     (dict(measure='nothing'), "measure 'nothing'"),
     (dict(seed=None), 'randomness.seed'),
+    (dict(stop=5), 'stop must be a dict, got 5'),
+    (dict(stop=dict(params='abc')), 'stop: params must be a positive number'),
+    (dict(stop=dict(params=math.inf)), 'stop: params must be a positive number'),
+    (dict(setting='abc'), 'setting must be a dict'),
+    (dict(setting=dict(protocol=['paper'])), 'setting: protocol must be one of'),
+    (dict(targets=5), 'targets must list sizes'),
+    (dict(measure=5), "measure 5 is not"),
+    (dict(measure_random='abc'), 'measure_random must be True or False'),
 ])
 def test_bad_options_are_one_line_before_any_work(tmp_path, options, line):
     MEASURED.clear()
@@ -230,6 +261,11 @@ def test_another_model_or_evaluator_is_refused(tmp_path):
     cfg.model = dict(type='TopologyPolicy')
     with pytest.raises(InputError, match="model.type must be 'AsViT'"):
         Runner.from_cfg(cfg).test()
+    for dataset in (5, 'abc', dict(type='ProbeImages', foo=1)):
+        cfg = config(tmp_path)
+        cfg.test_dataloader = dict(dataset=dataset)
+        with pytest.raises(InputError, match='of type ProbeImages'):
+            Runner.from_cfg(cfg).test()
     cfg = config(tmp_path)
     cfg.test_evaluator = [dict(type='Accuracy')]
     with pytest.raises(InputError, match='test_evaluator must be'):

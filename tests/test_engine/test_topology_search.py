@@ -239,6 +239,10 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(setting=dict(image=32)), 'setting: unknown image'),
     (dict(evolution=dict(size=3)), 'population and tournament'),
     (dict(measure='nothing'), "measure 'nothing'"),
+    (dict(evolution=5), 'evolution takes population and tournament'),
+    (dict(constraint=5), 'constraint must be a dict, got 5'),
+    (dict(space=5), 'space must be a dict'),
+    (dict(space=dict(K1=[[7], 8])), '.'),
     (dict(threads=0), 'threads'),
     (dict(seed=None), 'randomness.seed'),
 ])
@@ -256,11 +260,19 @@ def test_bad_options_are_one_line_before_any_work(tmp_path, options, line):
     (dict(seed=1, setting=dict(image_size=32, repeats=2, seed=0)), 'seed=0 instead of 1'),
     (dict(setting=dict(image_size=64, repeats=2)), 'setting.image_size=32 instead of 64'),
     (dict(reward_window=None), 'reward_window'),
+    (dict(lr=.5), 'optim_wrapper.optimizer.lr=0.08 instead of 0.5'),
 ])
 def test_a_run_of_something_else_is_not_resumed(tmp_path, options, line):
     before = search(tmp_path, max_iters=8)
     with pytest.raises(InputError, match=line):
         search(tmp_path, resume=True, max_iters=10, **options)
+    assert read(tmp_path) == before
+
+
+def test_a_run_is_not_resumed_to_less_than_it_has_made(tmp_path):
+    before = search(tmp_path, max_iters=8)
+    with pytest.raises(InputError, match='has made 8 steps, more than train_cfg.max_it'):
+        search(tmp_path, resume=True, max_iters=7)
     assert read(tmp_path) == before
 
 

@@ -1,5 +1,6 @@
 """Finished searches read back and put side by side."""
 import json
+import math
 from statistics import fmean, stdev
 
 import pytest
@@ -8,7 +9,7 @@ from mmasvit import Topology
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
 from mmasvit.files import TableFile
-from mmasvit.search.comparison import found_values, group, policy_values, rate
+from mmasvit.search.comparison import Spread, found_values, group, policy_values, rate
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.results import COLUMNS, read_results, write_results
 from mmasvit.search.reward import scores
@@ -62,6 +63,24 @@ def test_groups(folders):
     words = 'released, 64 px, 2 repeats, 15 steps, photos, params <= 2e+06'
     assert list(groups) == [f'random, {words}', f'reinforce, {words}']
     assert [len(members) for members in groups.values()] == [3, 3]
+
+
+def test_what_differs_by_more_than_its_seed_is_a_group_of_its_own(folders):
+    searches = [read_results(folder) for folder in folders[:3]]
+    searches[0].result['optim_wrapper'] = dict(lr=.5)
+    searches[1].result['setting']['num_images'] = 3
+    words = 'reinforce, released, 64 px, 2 repeats, 15 steps, photos, params <= 2e+06'
+    groups = {name: {search.folder for search in members}
+              for name, members in group(searches).items()}
+    assert sorted(map(len, groups.values())) == [1, 1, 1]
+    assert all(name.startswith(words) for name in groups)
+    assert any('num_images' in name for name in groups)
+    assert any('optim_wrapper' in name for name in groups)
+
+
+def test_values_that_are_not_finite_have_no_deviation():
+    mean, deviation = Spread.of([1., math.inf])
+    assert mean == math.inf and math.isnan(deviation)
 
 
 def test_table_3_over_what_was_found(folders):

@@ -190,7 +190,7 @@ def test_directions_shared_ranks_and_infinities():
         a: dict(length_distortion=5., ntk_condition_number=math.inf),
         b: dict(length_distortion=5., ntk_condition_number=2.),
         c: dict(length_distortion=4., ntk_condition_number=2.),
-        d: dict(length_distortion=-math.inf, ntk_condition_number=1.)})
+        d: dict(length_distortion=math.nan, ntk_condition_number=1.)})
     ranks = {one.topology: tuple(one.ranks.values()) for one in ranked}
     assert ranks == {a: (1, 3), b: (1, 2), c: (2, 2), d: (3, 1)}
     assert [one.rank_sum for one in ranked] == [3, 4, 4, 4]
@@ -333,6 +333,8 @@ def test_nearest_below():
     (dict(macs=[1e8]), 'targets.macs=1e.08 is below the seed'),
     (dict(params=[21e6]), 'above stop.params=2e.07'),
     (dict(params=5e6), 'a list of sizes'), (dict(params=['5e6']), 'a list of sizes'),
+    (dict(params=[3e6, 3000001]), 'two targets would be called 3m'),
+    (5, 'targets must list sizes'), (None, 'targets must list sizes'),
     (dict(macs=[6e9]), 'above constraint.macs=5e.09'),
 ])
 def test_bad_targets(targets, line):

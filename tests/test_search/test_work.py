@@ -95,12 +95,16 @@ def test_numbers_of_another_origin_are_refused(tmp_path):
         Evaluator(Counter(), 1, MeasurementFile(path, other))
 
 
-@pytest.mark.parametrize('line', ['nonsense', '{}', '[1]', '{"topology": "8"}', 'null'])
+@pytest.mark.parametrize('line', [
+    'nonsense', '{}', '[1]', '{"topology": "8"}', 'null',
+    '{"topology": "8,2,3|4,1,2|4,1,4|4,1,6|32", "repeat": 0, "measures": {"a": ["b", 1]}}',
+])
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / 'measurements.jsonl'
     Evaluator(Counter(), 1, MeasurementFile(str(path), ORIGIN))(TOPOLOGIES[:1])
     path.write_text(path.read_text() + line + '\n')
-    with pytest.raises(InputError):
+    number = len(path.read_text().splitlines())
+    with pytest.raises(InputError, match=f'is damaged in line {number}'):
         Evaluator(Counter(), 1, MeasurementFile(str(path), ORIGIN))
     path.write_text(line + '\n')
     with pytest.raises(InputError):

@@ -1,0 +1,88 @@
+"""What the tools around a Runner share."""
+import os
+from argparse import Namespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmasvit.engine import launch
+from mmasvit.errors import InputError
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A work directory with two checkpoints, the second the newer; last_checkpoint lies."""
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    for number, name in enumerate(('epoch_10.pth', 'epoch_2.pth'), 1):
+        torch.save(dict(number=number), folder / name)
+        os.utime(folder / name, (number, number))
+    torch.save({}, folder / 'best_coco_bbox_mAP_epoch_3.pth')
+    return folder
+
+
+def resume(folder, what='auto'):
+    """What a run in a folder would load, and whether it would resume."""
+    cfg = Config(dict(work_dir=str(folder), load_from='pretrained.pth'))
+    launch.set_resume(cfg, Namespace(resume=what))
+    return cfg.load_from and os.path.basename(cfg.load_from), cfg.resume
+
+
+def test_resumed_is_what_is_noted_as_the_last(run):
+    (run / 'last_checkpoint').write_text('/where/it/was/before/epoch_10.pth')
+    assert resume(run) == ('epoch_10.pth', True)
+
+
+@pytest.mark.parametrize('noted', [None, '', '/gone/epoch_7.pth'])
+def test_without_a_note_it_is_the_newest(run, noted):
+    if noted is not None:
+        (run / 'last_checkpoint').write_text(noted)
+    assert resume(run) == ('epoch_2.pth', True)
+
+
+@pytest.mark.parametrize('share', [0, .5, .99])
+def test_what_was_cut_short_is_passed_over(run, share):
+    (run / 'last_checkpoint').write_text(str(run / 'epoch_2.pth'))
+    whole = (run / 'epoch_2.pth').read_bytes()
+    (run / 'epoch_2.pth').write_bytes(whole[:int(share * len(whole))])
+    assert resume(run) == ('epoch_10.pth', True)
+    with pytest.raises(InputError, match='epoch_2.pth is damaged, or is none'):
+        resume(run, str(run / 'epoch_2.pth'))
+    (run / 'epoch_10.pth').write_bytes(b'')
+    with pytest.raises(InputError, match='all checkpoints in .* are damaged'):
+        resume(run)
+
+
+def test_without_a_checkpoint_a_run_starts_anew(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('/gone/epoch_7.pth')
+    assert resume(tmp_path) == (None, False)
+
+
+def test_checkpoints_of_torch_before_zip_files_are_taken(tmp_path):
+    path = str(tmp_path / 'old.pth')
+    torch.save({}, path, _use_new_zipfile_serialization=False)
+    assert resume(tmp_path, path) == ('old.pth', True)
+
+
+@pytest.mark.parametrize('new, stay', [
+    (('20260101_000000', 'own.py'), False),
+    (('20260101_000000', 'own.py', 'iter_10.pth'), True),
+    (('20260101_000000', 'history.csv'), True),
+])
+def test_a_refused_run_leaves_nothing_and_one_that_began_everything(run, new, stay):
+    before = set(os.listdir(run))
+    cfg = Config(dict(work_dir=str(run)), cfg_text='#', filename='configs/own.py')
+    with pytest.raises(InputError), launch.measuring(cfg):
+        for name in new:
+            (run / name).mkdir() if '.' not in name else (run / name).touch()
+        raise InputError('late')
+    assert set(os.listdir(run)) == (before | set(new) if stay else before)
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32, 1.5, 'abc', True])
+def test_bad_seeds(tmp_path, seed):
+    cfg = Config(dict(randomness=dict(seed=seed), work_dir=str(tmp_path / 'work')))
+    with pytest.raises(InputError, match='randomness.seed must be'):
+        launch.prepare(cfg, Namespace(local_rank=0, launcher='none', work_dir=None))
+    assert not (tmp_path / 'work').exists()
