@@ -64,13 +64,15 @@ def add_resume_argument(parser: argparse.ArgumentParser) -> None:
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
     """Apply ``--resume``, when :func:`prepare` has settled the work directory.
 
+    Where there is nothing to resume, the run starts as it would without the flag.
+
     Raises:
         InputError: If the checkpoint to start from does not exist or is damaged.
     """
-    if args.resume:
-        cfg.load_from = (latest_checkpoint(cfg.work_dir) if args.resume == 'auto'
-                         else args.resume)
-        cfg.resume = cfg.load_from is not None
+    checkpoint = (latest_checkpoint(cfg.work_dir) if args.resume == 'auto'
+                  else args.resume)
+    if checkpoint:
+        cfg.resume, cfg.load_from = True, checkpoint
     check_checkpoint(cfg.get('load_from'))
 
 
@@ -317,7 +319,8 @@ def build_runner(cfg: Config) -> Runner:
 def measuring(cfg: Config) -> Iterator[None]:
     """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
 
-    Some settings are checked by what a Runner builds, when its log is open already.
+    Some settings are checked by what a Runner builds, when its log is open already. A run
+    that had begun keeps all it wrote, whatever ends it.
     """
     there = set(os.listdir(cfg.work_dir))
     try:

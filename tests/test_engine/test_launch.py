@@ -24,9 +24,11 @@ def run(tmp_path):
 
 def resume(folder, what='auto'):
     """What a run in a folder would load, and whether it would resume."""
-    cfg = Config(dict(work_dir=str(folder), load_from='pretrained.pth'))
+    pretrained = str(folder / 'pretrained.pth')
+    torch.save({}, pretrained)
+    cfg = Config(dict(work_dir=str(folder), load_from=pretrained))
     launch.set_resume(cfg, Namespace(resume=what))
-    return cfg.load_from and os.path.basename(cfg.load_from), cfg.resume
+    return os.path.basename(cfg.load_from), cfg.get('resume', False)
 
 
 def test_resumed_is_what_is_noted_as_the_last(run):
@@ -56,7 +58,7 @@ def test_what_was_cut_short_is_passed_over(run, share):
 
 def test_without_a_checkpoint_a_run_starts_anew(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('/gone/epoch_7.pth')
-    assert resume(tmp_path) == (None, False)
+    assert resume(tmp_path) == resume(tmp_path, None) == ('pretrained.pth', False)
 
 
 def test_checkpoints_of_torch_before_zip_files_are_taken(tmp_path):
