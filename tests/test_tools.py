@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mmasvit.errors import InputError
+
 ROOT = Path(__file__).parent.parent
 DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
 CLASSIFIER = 'configs/asvit_tiny_shapes.py'
@@ -329,14 +331,23 @@ class TestBadInput:
         assert 'cut.png cannot be decoded' in fails(*words, picture, *out)
         Image.new('RGB', (64, 64)).save(picture)
         assert 'nothing.pth does not exist' in fails(*words, picture, *out)
-        Image.new('RGB', (64, 64)).save(tmp_path / 'cut.jpg')
-        assert 'cut.png would both become' in fails(*words, tmp_path, *out)
-        picture.unlink()
-        assert 'would replace the image' in fails(*words, tmp_path, '--out', tmp_path)
         readme = ('tools/detect_image.py', DETECTOR, 'README.md')
         assert 'README.md is damaged, or is none' in fails(*readme, tmp_path, *out)
         assert not (tmp_path / 'out').exists()
-        number = runpy.run_path(str(ROOT / 'tools/detect_image.py'))['number_images']
+
+    def test_names_and_numbers_of_detected_images(self, tmp_path):
+        tool = runpy.run_path(str(ROOT / 'tools/detect_image.py'))
+        paths = [tmp_path / name for name in ('a.jpg', 'a.png', 'b.jpg')]
+        for path in paths:
+            path.touch()
+        (tmp_path / 'link').symlink_to(tmp_path)
+        name = tool['name_pictures']
+        assert name(paths[1:], 'out') == [Path('out/a.jpg'), Path('out/b.jpg')]
+        with pytest.raises(InputError, match='a.png would both become out/a.jpg'):
+            name(paths, 'out')
+        with pytest.raises(InputError, match='would replace the image .*b.jpg'):
+            name(paths[1:], tmp_path / 'link')
+        number = tool['number_images']
         assert number([Path('7.jpg'), Path('03.jpg')]) == [7, 3]
         assert number([Path('b.jpg'), Path('1.jpg')]) == [1, 2]
         assert number([Path('1.jpg'), Path('01.jpg')]) == [1, 2]

@@ -1,5 +1,6 @@
 """Families from auto-scaling side by side: beside the paper's, random scaling, and time."""
 import argparse
+import os
 from typing import List, Sequence
 
 from mmasvit.errors import one_line_errors
@@ -98,7 +99,8 @@ def main() -> None:
     """Read everything, print the tables."""
     args = parse_args()
     from mmasvit.search.family import read_family
-    families = [read_family(folder) for folder in dict.fromkeys(args.work_dirs)]
+    folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
+    families = [read_family(folder) for folder in folders]
     targets_table(families)
     random_table(families)
     time_table(families)

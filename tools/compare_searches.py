@@ -1,5 +1,6 @@
 """Compare finished topology searches: table 3 over seeds, and strategies by score."""
 import argparse
+import os
 
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.tables import print_table
@@ -79,7 +80,8 @@ def main() -> None:
     from mmasvit.search.comparison import group, rate
     from mmasvit.search.figures import plot_comparison
     from mmasvit.search.results import read_results
-    searches = [read_results(folder) for folder in dict.fromkeys(args.work_dirs)]
+    folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
+    searches = [read_results(folder) for folder in folders]
     groups = group(searches)
     try:
         rated = {search.folder: scores for search, scores

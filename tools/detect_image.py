@@ -112,11 +112,7 @@ def to_coco(instances, image_id: int, ids: List[int]) -> List[dict]:
 def main() -> None:
     """Check the input, detect, draw, write."""
     args = parse_args()
-    import mmcv
     import torch
-    from mmdet.apis import inference_detector, init_detector
-    from mmdet.registry import VISUALIZERS
-    from rich.progress import track
 
     from mmasvit.analysis import is_detector
     from mmasvit.engine.launch import (check_checkpoint, check_device, check_writable,
@@ -131,6 +127,12 @@ def main() -> None:
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     check_device(device)
     check_writable(args.out)
+
+    # they take seconds to load
+    import mmcv
+    from mmdet.apis import inference_detector, init_detector
+    from mmdet.registry import VISUALIZERS
+    from rich.progress import track
     model = init_detector(cfg, args.checkpoint, device=device)
     visualizer = VISUALIZERS.build(cfg.visualizer)
     visualizer.dataset_meta = model.dataset_meta

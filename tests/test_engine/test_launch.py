@@ -82,6 +82,13 @@ def test_a_refused_run_leaves_nothing_and_one_that_began_everything(run, new, st
     assert set(os.listdir(run)) == (before | set(new) if stay else before)
 
 
+def test_pytorchs_launcher_needs_torchrun(tmp_path, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(InputError, match='needs torchrun'):
+        launch.prepare(Config(dict(work_dir=str(tmp_path / 'work'))),
+                       Namespace(local_rank=0, launcher='pytorch', work_dir=None))
+
+
 @pytest.mark.parametrize('seed', [-1, 2**32, 1.5, 'abc', True])
 def test_bad_seeds(tmp_path, seed):
     cfg = Config(dict(randomness=dict(seed=seed), work_dir=str(tmp_path / 'work')))

@@ -306,6 +306,20 @@ def test_another_model_or_dataset_is_refused(tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+def test_parts_that_do_not_exist(tmp_path):
+    for part, line in ((dict(type='Nothing'), 'Nothing is not in the mmengine::model'),
+                       (dict(type='TopologyPolicy', foo=1), "argument 'foo'")):
+        cfg = config(tmp_path)
+        cfg.model = part
+        with pytest.raises(InputError, match=line) as caught:
+            launch.build_runner(cfg)
+        assert '\n' not in str(caught.value)
+    cfg = config(tmp_path)
+    cfg.train_cfg = 5
+    with pytest.raises(InputError, match='is not for this tool'):
+        launch.check_loop(cfg, 'TopologySearchLoop')
+
+
 def test_arguments_of_the_loop_are_checked_by_name(tmp_path):
     cfg = config(tmp_path)
     launch.check_loop(cfg, 'TopologySearchLoop')
