@@ -34,7 +34,8 @@ demo: set-up
 	@.venv/bin/python tools/demo.py
 
 test: set-up
-	@.venv/bin/python -m pytest tests -p no:cacheprovider -q --durations=15
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests -p no:cacheprovider -q \
+		-n 2 --dist worksteal --durations=15
 
 bench: set-up
 	@for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit; done
