@@ -18,6 +18,11 @@ def test_elementwise_operators_are_free():
     assert count_macs(lambda: (x.softmax(1) + x.mean()).relu().topk(2)) == 0
 
 
+def test_pooling_of_a_single_token_is_free():
+    maps = torch.rand(1, 1, 1, 4).permute(0, 3, 1, 2)
+    assert count_macs(lambda: nn.AdaptiveAvgPool2d(1)(maps)) == 0
+
+
 def test_unknown_operator_is_an_error():
     with pytest.raises(RuntimeError, match='unknown cost: aten.cumprod'):
         count_macs(lambda: torch.rand(3, 3).cumprod(0))
