@@ -1,10 +1,11 @@
 """The counter counts what it should and refuses what it does not know."""
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from mmasvit import AsViT
-from mmasvit.analysis import count_macs, use_explicit_paths
+from mmasvit.analysis import count_macs, counting_size, use_explicit_paths
 
 
 def test_linear_and_convolution_without_bias():
@@ -16,6 +17,12 @@ def test_linear_and_convolution_without_bias():
 def test_elementwise_operators_are_free():
     x = torch.rand(3, 4, 8, 8)
     assert count_macs(lambda: (x.softmax(1) + x.mean()).relu().topk(2)) == 0
+
+
+@pytest.mark.parametrize('parts, side', [
+    (dict(rpn_head={}, roi_head={}), 1024), (dict(bbox_head={}), 1024), (dict(head={}), 224)])
+def test_detectors_of_one_stage_and_two_are_counted_at_1024_px(parts, side):
+    assert counting_size(Config(dict(model=dict(backbone={}, **parts)))) == (side, side)
 
 
 def test_pooling_of_a_single_token_is_free():

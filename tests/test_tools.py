@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from mmasvit.errors import InputError
@@ -333,6 +334,9 @@ class TestBadInput:
         assert 'nothing.pth does not exist' in fails(*words, picture, *out)
         readme = ('tools/detect_image.py', DETECTOR, 'README.md')
         assert 'README.md is damaged, or is none' in fails(*readme, tmp_path, *out)
+        torch.save({}, tmp_path / 'empty.pth')
+        assert 'is not of a detector' in fails(
+            'tools/detect_image.py', CLASSIFIER, tmp_path / 'empty.pth', tmp_path, *out)
         assert not (tmp_path / 'out').exists()
 
     def test_names_and_numbers_of_detected_images(self, tmp_path):

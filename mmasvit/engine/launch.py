@@ -85,11 +85,16 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     Raises:
         InputError: If all of them are damaged.
     """
-    noted = Path(work_dir, 'last_checkpoint')
-    last = Path(noted.read_text().strip()).name if noted.is_file() else ''
-    paths = [path for path in Path(work_dir).iterdir()
-             if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
-    paths.sort(key=lambda path: (path.name == last, path.stat().st_mtime_ns), reverse=True)
+    note = Path(work_dir, 'last_checkpoint')
+    noted = note.read_text().strip() if note.is_file() else ''
+    if '://' in noted:
+        return noted
+    # under any name and in any folder: CheckpointHook's filename_tmpl and out_dir
+    last = [Path(work_dir, os.path.basename(noted)), Path(noted)]
+    others = [path for path in Path(work_dir).iterdir()
+              if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    paths = [path for path in last + others if path.is_file()]
     whole = next((str(path) for path in paths if zipfile.is_zipfile(path)), None)
     if paths and not whole:
         raise InputError(f'all checkpoints in {work_dir} are damaged, the newest is '

@@ -402,6 +402,8 @@ def assert_one_line(caught, *words):
     (dict(milestones=[0, 16]), '0 is no pair'),
     (dict(milestones=[(0, 16)], lr_factors=[1., 2.]), 'lr_factors must be 1'),
     (dict(milestones=[(0, 16)], lr_factors=[0.]), 'positive'),
+    *((dict(milestones=[(0, 16)], img_size=size), 'img_size must be one or two sizes')
+      for size in (0, 8, 'abc', [224], [1, 2, 3], [32, 'a'])),
     (dict(milestones=[(0, 16)], batch_factors=[1.5]), 'whole numbers'),
     (dict(milestones=[(0.5, 16)], batch_factors=[2]), 'whole epochs'),
     (dict(milestones=[(0, 16)], by_epoch=False, batch_factors=[2]), 'whole epochs'),

@@ -36,6 +36,14 @@ def test_resumed_is_what_is_noted_as_the_last(run):
     assert resume(run) == ('epoch_10.pth', True)
 
 
+def test_what_is_noted_may_have_any_name_and_place(run, tmp_path):
+    torch.save({}, tmp_path / 'mine_7.pth')
+    (run / 'last_checkpoint').write_text(str(tmp_path / 'mine_7.pth'))
+    assert resume(run) == ('mine_7.pth', True)
+    (run / 'last_checkpoint').write_text('s3://elsewhere/epoch_7.pth')
+    assert resume(run) == ('epoch_7.pth', True)
+
+
 @pytest.mark.parametrize('noted', [None, '', '/gone/epoch_7.pth'])
 def test_without_a_note_it_is_the_newest(run, noted):
     if noted is not None:

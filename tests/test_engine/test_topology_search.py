@@ -242,7 +242,7 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(evolution=5), 'evolution takes population and tournament'),
     (dict(constraint=5), 'constraint must be a dict, got 5'),
     (dict(space=5), 'space must be a dict'),
-    (dict(space=dict(K1=[[7], 8])), '.'),
+    (dict(space=dict(K1=[[7], 8])), 'kernels must be positive integers, got .7.'),
     (dict(threads=0), 'threads'),
     (dict(seed=None), 'randomness.seed'),
 ])

@@ -184,13 +184,14 @@ def test_ranking_equals_counting_in_any_order_of_evaluation(levels):
             {topology: measured[topology] for topology in topologies})]
 
 
-def test_directions_shared_ranks_and_infinities():
+@pytest.mark.parametrize('worst', [-math.inf, math.nan])
+def test_directions_shared_ranks_and_infinities(worst):
     a, b, c, d = itertools.islice(QUARTER.grow(SEED), 4)
     ranked = rank({
         a: dict(length_distortion=5., ntk_condition_number=math.inf),
         b: dict(length_distortion=5., ntk_condition_number=2.),
         c: dict(length_distortion=4., ntk_condition_number=2.),
-        d: dict(length_distortion=math.nan, ntk_condition_number=1.)})
+        d: dict(length_distortion=worst, ntk_condition_number=1.)})
     ranks = {one.topology: tuple(one.ranks.values()) for one in ranked}
     assert ranks == {a: (1, 3), b: (1, 2), c: (2, 2), d: (3, 1)}
     assert [one.rank_sum for one in ranked] == [3, 4, 4, 4]
