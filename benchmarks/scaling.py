@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot be run, before anything is."""
-    from mmasvit.engine.launch import check_device, check_writable
+    from mmasvit.engine.preflight import check_device, check_writable
     check_names([args.network])
     if min(len(set(args.sizes)), len(set(args.batch_sizes))) < 3:
         raise InputError('--sizes and --batch-sizes: an exponent takes at least three')

@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot be run, before anything is."""
-    from mmasvit.engine.launch import check_device, check_writable
+    from mmasvit.engine.preflight import check_device, check_writable
     if args.networks == ['all']:
         args.networks = list(CONTESTANTS)
     check_names(args.networks)

@@ -80,12 +80,12 @@ def main() -> None:
 
     import torch
 
-    from mmasvit.engine import launch
+    from mmasvit.engine import launch, preflight
     from mmasvit.engine.study import check_study, plan_items
     if args.processes is not None and args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
     cfg = launch.load_config(args.config, args.cfg_options)
-    launch.check_writable(args.work_dir)
+    preflight.check_writable(args.work_dir)
     check_study(cfg)
     items = plan_items(cfg, args.work_dir)
     work(items, args.processes or torch.cuda.device_count() or os.cpu_count(),

@@ -77,7 +77,7 @@ def main() -> None:
     args = parse_args()
     if args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
-    from mmasvit.engine.launch import check_writable
+    from mmasvit.engine.preflight import check_writable
     work_dir = ROOT / 'work_dirs'  # where the detector's config expects the classifier
     check_writable(str(work_dir))
     classifier, detector = (work_dir / Path(config).stem

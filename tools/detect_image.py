@@ -115,8 +115,8 @@ def main() -> None:
     import torch
 
     from mmasvit.analysis import is_detector
-    from mmasvit.engine.launch import (check_checkpoint, check_device, check_writable,
-                                       load_config)
+    from mmasvit.engine.launch import load_config
+    from mmasvit.engine.preflight import check_checkpoint, check_device, check_writable
     from mmasvit.files import replacing
     images = find_images(args.images)
     pictures = name_pictures(images, args.out)

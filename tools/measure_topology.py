@@ -41,7 +41,7 @@ def main() -> None:
     from mmasvit.complexity import MEASURES, Setting, measure_repeat, summarise
     from mmasvit.complexity.evaluate import check_measures
     from mmasvit.datasets import ProbeImages
-    from mmasvit.engine.launch import check_device, check_writable
+    from mmasvit.engine.preflight import check_device, check_writable
     from mmasvit.files import write_json
     from mmasvit.tables import print_table
     topology = Topology.of(args.genotype)

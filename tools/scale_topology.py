@@ -18,9 +18,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check everything that can be checked first, then scale."""
     args = parse_args()
-    from mmasvit.engine import launch
+    from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
-    launch.check_loop(cfg, 'AutoScaleLoop', 'test_cfg')
+    preflight.check_loop(cfg, 'AutoScaleLoop', 'test_cfg')
     launch.prepare(cfg, args)
     with launch.measuring(cfg):
         launch.build_runner(cfg).test()

@@ -16,9 +16,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check everything that can be checked first, then search."""
     args = parse_args()
-    from mmasvit.engine import launch
+    from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
-    launch.check_loop(cfg, 'TopologySearchLoop')
+    preflight.check_loop(cfg, 'TopologySearchLoop')
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
     with launch.measuring(cfg):

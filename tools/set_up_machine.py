@@ -171,6 +171,9 @@ def build_variables(temporary, jobs, compiler, cuda_home):
                  if name not in MISLEADING}
     variables.update(TMPDIR=str(temporary), MAX_JOBS=str(jobs), CXX=compiler,
                      MMCV_WITH_OPS='1')
+    # Python hands on the -g of its own build, and debug symbols are half of the time.
+    # setuptools adds CPPFLAGS to those flags; CFLAGS would replace them, -O3 too.
+    variables['CPPFLAGS'] = f'{variables.get("CPPFLAGS", "")} -g0'.strip()
     if cuda_home:
         variables.update(CUDA_HOME=cuda_home)
     else:

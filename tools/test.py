@@ -40,14 +40,14 @@ def draw(cfg, args: argparse.Namespace) -> None:
 def main() -> None:
     """Check what can be checked first, then evaluate."""
     args = parse_args()
-    from mmasvit.engine import launch
+    from mmasvit.engine import launch, preflight
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out must end in .pkl or .pickle, got {args.out}')
     cfg = launch.load_config(args.config, args.cfg_options)
-    launch.check_checkpoint(args.checkpoint)
+    preflight.check_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     launch.prepare(cfg, args)
-    launch.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check)
+    preflight.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check)
     if args.show or args.show_dir:
         draw(cfg, args)
     runner = launch.build_runner(cfg)

@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check everything that can be checked first, then train."""
     args = parse_args()
-    from mmasvit.engine import launch
+    from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
@@ -33,7 +33,7 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
-    launch.check_data(cfg, images=not args.no_data_check)
+    preflight.check_data(cfg, images=not args.no_data_check)
     launch.build_runner(cfg).train()
     launch.leave()
 

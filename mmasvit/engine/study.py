@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from mmasvit.complexity import MEASURES, Setting, measure_topology
 from mmasvit.complexity.correlation import kendall_tau
 from mmasvit.complexity.evaluate import check_measures
-from mmasvit.engine import launch
+from mmasvit.engine import preflight
 from mmasvit.errors import InputError
 from mmasvit.files import replacing, write_json
 from mmasvit.search.space import Space
@@ -118,7 +118,7 @@ def check_study(cfg: Config) -> None:
             the measures' size, or the evaluator does not give the metric.
     """
     study = Study.of(cfg)
-    launch.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    preflight.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_dataset(cfg, 'train_dataloader')
     for setting in study.settings:
         images = dataset_images(cfg, setting.num_images)

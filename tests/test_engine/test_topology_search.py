@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import get_torch_safe_globals
 
 from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology
-from mmasvit.engine import launch
+from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.search.reward import scores
 from mmasvit.search.space import Space, table_costs, values_of
@@ -317,15 +317,15 @@ def test_parts_that_do_not_exist(tmp_path):
     cfg = config(tmp_path)
     cfg.train_cfg = 5
     with pytest.raises(InputError, match='is not for this tool'):
-        launch.check_loop(cfg, 'TopologySearchLoop')
+        preflight.check_loop(cfg, 'TopologySearchLoop')
 
 
 def test_arguments_of_the_loop_are_checked_by_name(tmp_path):
     cfg = config(tmp_path)
-    launch.check_loop(cfg, 'TopologySearchLoop')
+    preflight.check_loop(cfg, 'TopologySearchLoop')
     cfg.train_cfg.max_iter = cfg.train_cfg.pop('max_iters')
     with pytest.raises(InputError, match="unknown keys .'max_iter'., missing keys "
                                          ".'max_iters'.; expected max_iters, setting"):
-        launch.check_loop(cfg, 'TopologySearchLoop')
+        preflight.check_loop(cfg, 'TopologySearchLoop')
     with pytest.raises(InputError, match="train_cfg.type must be 'AutoLoop'"):
-        launch.check_loop(cfg, 'AutoLoop')
+        preflight.check_loop(cfg, 'AutoLoop')
