@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 13.6, 7.0
 SIDE, GAP, LEFT = 1.9, 0.8, 0.45  # of the maps
 MAPS, STACKS, FOOT = 3.75, 2.55, 0.4  # foot of the maps, top and foot of the stacks
 SIZES = (32, 2048)
-UNIT = 0.045  # height of one weight per channel squared, where there is room
+UNIT = 0.07  # height of one weight per channel squared, where there is room
 
 
 class _Stage(NamedTuple):
