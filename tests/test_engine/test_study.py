@@ -1,6 +1,5 @@
 """The complexity study with real Runners, small: whole, killed, resumed, refused."""
 import csv
-import json
 import os
 import signal
 import subprocess
