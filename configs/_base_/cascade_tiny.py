@@ -111,3 +111,4 @@ param_scheduler = [
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=2))
 randomness = dict(seed=0)
+auto_scale_lr = dict(enable=False, base_batch_size=8)
