@@ -206,9 +206,9 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone, pa
     crop = base.input_size
     sizing = decide.size_images(facts, crop, base.smallest_anchor,
                                 crops=_trained_on_crops(base), wanted=wishes.image_size)
-    least = min(base.cfg['train_cfg'].get('max_epochs') or decide.PASSES[0], 36)
-    schedule = decide.plan(facts.images, total, backbone.from_scratch, least,
-                           wishes.epochs)
+    schedule = decide.plan(
+        facts.images, total, decide.images_to_see(facts.images, backbone.from_scratch),
+        backbone.from_scratch, wishes.epochs)
     optimizer = base.cfg['optim_wrapper'].get('optimizer', {})
     adaptive = 'Adam' in optimizer.get('type', '')
     new_optimizer = backbone.is_as_vit and not adaptive
