@@ -1,9 +1,9 @@
 """Compare finished topology searches: table 3 over seeds, and strategies by score."""
 import argparse
 import os
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
-from mmasvit.tables import print_table
+import _cli
 
 # Mean and deviation over mean in table 3 of the paper.
 PAPER = {'K1': (7.3, 0.1), 'K2': (4, 0), 'K3': (4, 0), 'K4': (4, 0), 'E1': (3.3, 0.4),
@@ -11,18 +11,19 @@ PAPER = {'K1': (7.3, 0.1), 'K2': (4, 0), 'K3': (4, 0), 'K4': (4, 0), 'E1': (3.3,
          'S2': (2.7, 0.5), 'S3': (1.5, 0.3), 'heads': (42.7, 0.5)}
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _cli.Parser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='DIR',
                         help='work directories of tools/search_topology.py')
     parser.add_argument('--out', metavar='FILE.png', help='draw the scores over the '
                         'evaluations; the searches must share a setting')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def searches_table(groups) -> None:
     """A row per search."""
+    from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
         for search in searches:
@@ -38,6 +39,7 @@ def searches_table(groups) -> None:
 def table_3(groups) -> None:
     """A column per kind of search: mean over seeds (deviation over mean)."""
     from mmasvit.search.comparison import found_values, policy_values
+    from mmasvit.tables import print_table
     columns = {'paper': {name: f'{mean:.1f} ({relative:.1f})'
                          for name, (mean, relative) in PAPER.items()}}
     for name, searches in groups.items():
@@ -56,6 +58,7 @@ def table_3(groups) -> None:
 def scores_table(groups, rated) -> None:
     """A row per kind of search, with the spread over seeds."""
     from mmasvit.search.comparison import Spread
+    from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
         histories = [rated[search.folder] for search in searches]
@@ -72,11 +75,11 @@ def scores_table(groups, rated) -> None:
                 rows)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Read everything, print the tables, draw the figure."""
-    args = parse_args()
     import numpy as np
 
+    from mmasvit.errors import InputError
     from mmasvit.search.comparison import group, rate
     from mmasvit.search.figures import plot_comparison
     from mmasvit.search.results import read_results
@@ -102,5 +105,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

@@ -6,21 +6,20 @@ study.png (every measure against accuracy). The same command goes on after a sto
 """
 import argparse
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_config_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser, 'config file of a classifier with study=dict(...)')
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_config_arguments(parser, 'config file of a classifier with study=dict(...)')
     parser.add_argument('--work-dir', required=True, help='folder for all results')
     parser.add_argument('--processes', type=int, metavar='N',
                         help='processes that share the work; default: one per GPU, or '
                         'per core without one')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def work(items: List, processes: int, folder: str) -> None:
@@ -73,15 +72,15 @@ def report(items: List, folder: str) -> None:
     print(f'{folder}/study.png, study.csv, study.json, table.md')
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check, work, report."""
-    args = parse_args()
     import os
 
     import torch
 
     from mmasvit.engine import launch, preflight
     from mmasvit.engine.study import check_study, plan_items
+    from mmasvit.errors import InputError
     if args.processes is not None and args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
     cfg = launch.load_config(args.config, args.cfg_options)
@@ -94,5 +93,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())
