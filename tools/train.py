@@ -1,5 +1,6 @@
 """Train the model of a config: detector, classifier, or anything else that runs."""
 import argparse
+import os
 
 from mmasvit.errors import InputError, one_line_errors
 
@@ -22,7 +23,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check everything that can be checked first, then train."""
     args = parse_args()
+    from mmengine.dist import is_main_process
+
     from mmasvit.engine import launch, preflight
+    from mmasvit.files import write_json
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
@@ -33,7 +37,9 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
-    preflight.check_data(cfg, images=not args.no_data_check)
+    data = preflight.check_data(cfg, images=not args.no_data_check)
+    if is_main_process():
+        write_json(os.path.join(cfg.work_dir, 'data.json'), data.to_json())
     launch.build_runner(cfg).train()
     launch.leave()
 

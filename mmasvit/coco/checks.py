@@ -13,6 +13,7 @@ from mmasvit.coco.findings import Finding, shown
 from mmasvit.coco.view import View, repeated
 
 Check = Callable[[View], Optional[Finding]]
+_IN_A_COPY = 'in the copy that the run reads'
 EDGE = 1.0  # pixels that a box may stick out of its image without a word
 
 
@@ -107,7 +108,8 @@ def size_missing(view: View) -> Optional[Finding]:
 
 def image_too_small(view: View) -> Optional[Finding]:
     images, least = view.coco.images, view.use.min_size
-    small = np.minimum(images.widths, images.heights) < least
+    shorter = np.minimum(images.widths, images.heights)
+    small = (shorter > 0) & (shorter < least)
     return _finding('image-too-small', False, int(small.sum()), len(images),
                     f'images are left out: filter_cfg.min_size is {least:g} px',
                     [images.file_names[i] for i in np.flatnonzero(small)[:6]])
@@ -126,7 +128,8 @@ def annotation_id_unusable(view: View) -> Optional[Finding]:
     bad = unusable_ids(view)
     return _finding('annotation-id', False, len(bad), len(ids),
                     'annotation ids are 0, missing or no whole numbers, which '
-                    'pycocotools counts wrongly', [ids[i] for i in bad[:6]])
+                    f'pycocotools counts wrongly; {_IN_A_COPY} all are counted from 1',
+                    [ids[i] for i in bad[:6]])
 
 
 def unusable_ids(view: View) -> List[int]:
@@ -198,7 +201,8 @@ def boxes_are_corners(view: View) -> Optional[Finding]:
 
 
 def box_outside(view: View) -> Optional[Finding]:
-    bad = ~view.inside & ~view.small & (view.image_index >= 0)
+    known = (np.isfinite(view.coco.annotations.boxes).all(1) & (view.sizes > 0).all(1))
+    bad = known & ~view.inside & ~view.small
     return _boxes(view, 'box-outside', False, bad, 'lie outside their image' + _lost(view))
 
 
@@ -218,7 +222,7 @@ def box_over_the_edge(view: View) -> Optional[Finding]:
 
 def area_missing(view: View) -> Optional[Finding]:
     return _boxes(view, 'area-missing', False, np.isnan(view.coco.annotations.areas),
-                  "have no area; the box's is taken", 'annotations')
+                  f"have no area; {_IN_A_COPY} it is the box's", 'annotations')
 
 
 def area_zero(view: View) -> Optional[Finding]:
@@ -231,7 +235,7 @@ def crowd_missing(view: View) -> Optional[Finding]:
     if not view.use.scored:  # only pycocotools asks for it
         return None
     return _boxes(view, 'iscrowd-missing', False, view.coco.annotations.no_crowds,
-                  'have no iscrowd; 0 is taken', 'annotations')
+                  f'have no iscrowd; {_IN_A_COPY} it is 0', 'annotations')
 
 
 def crowd_odd(view: View) -> Optional[Finding]:
@@ -255,6 +259,8 @@ def class_unnamed(view: View) -> Optional[Finding]:
 
 
 def class_empty(view: View) -> Optional[Finding]:
+    if not view.taught.any():  # said by another check, or nobody asks for objects
+        return None
     names = [row['name'] for row in view.per_class() if not row['objects']]
     return _finding('class-empty', False, len(names), len(view.classes),
                     'classes have no object', names)
@@ -336,9 +342,11 @@ def _boxes(view: View, kind: str, refuse: bool, bad: np.ndarray, what: str,
     objects, first = view.coco.annotations, int(np.argmax(bad))
     place = view.image_index[first]
     image = view.coco.images.file_names[place] if place >= 0 else None
-    numbers = ', '.join(f'{value:g}' for value in objects.boxes[first])
+    box = objects.boxes[first]
+    numbers = ', '.join(f'{value:g}' for value in box)
     text = (f'{int(bad.sum())} of {len(bad)} {noun} {what}; the first is annotation '
-            f'{objects.ids[first]} of {image or "no image"}, bbox [{numbers}]')
+            f'{objects.ids[first]} of {image or "no image"}'
+            + (f', bbox [{numbers}]' if np.isfinite(box).all() else ''))
     return Finding(kind, refuse, int(bad.sum()), len(bad), text)
 
 

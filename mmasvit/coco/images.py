@@ -160,16 +160,16 @@ def compare_sizes(looks: Sequence[Look], widths: np.ndarray,
 @contextmanager
 def _any_size() -> Iterator[None]:
     """Let Pillow open what OpenCV loads, and OpenCV keep its remarks to itself."""
-    limit, level = Image.MAX_IMAGE_PIXELS, cv2.utils.logging.getLogLevel()
+    limit, level = Image.MAX_IMAGE_PIXELS, cv2.getLogLevel()
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    cv2.setLogLevel(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-        cv2.utils.logging.setLogLevel(level)
+        cv2.setLogLevel(level)
 
 
 def _sample(looks: Sequence[Look], most: int) -> List[int]:
