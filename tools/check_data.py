@@ -8,7 +8,6 @@ Nothing is written. The exit status is 2 if a run would be refused.
 """
 import argparse
 import os
-from pathlib import Path
 
 from mmasvit.errors import InputError, one_line_errors
 
@@ -19,8 +18,6 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', metavar='CONFIG_OR_FOLDER',
                         help='a config (.py), a folder, or an annotation file (.json)')
-    parser.add_argument('--images', metavar='FOLDER', help='where the images of an '
-                        'annotation file lie; default: where most of them are found')
     parser.add_argument('--no-data-check', action='store_true',
                         help='do not look at the image files')
     return parser.parse_args()
@@ -31,17 +28,20 @@ def main() -> None:
     args = parse_args()
     if not os.path.exists(args.data):
         raise InputError(f'{args.data} does not exist')
+    from mmasvit.engine.data import inspect_data, show_progress
     if args.data.endswith('.py'):
-        from mmasvit.engine.data import inspect_data
         from mmasvit.engine.launch import load_config
         cfg = load_config(args.data)
         cfg.work_dir = None  # nothing is written
-        loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+        loaders = ['train_dataloader', 'val_dataloader']
+        if cfg.get('test_dataloader') != cfg.get('val_dataloader'):
+            loaders.append('test_dataloader')
         report = inspect_data(cfg, loaders, images=not args.no_data_check)
         if not report.splits:
             raise InputError(f'config {args.data} names no data that can be checked')
     else:
-        report = check_path(args.data, args.images, not args.no_data_check)
+        from mmasvit.coco.parts import inspect_folder
+        report = inspect_folder(args.data, not args.no_data_check, show_progress)
     report.print()
     if report.refusals:
         raise SystemExit(2)

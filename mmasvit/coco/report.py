@@ -88,29 +88,26 @@ class DataReport:
 
     def print(self) -> None:
         """Print tables and findings."""
-        splits = self.splits
-        rows = [['annotations', *(split.ann_file for split in splits.values())],
-                ['images in', *(split.image_folder for split in splits.values())]]
-        for title, name in (('images', 'images'), ('  without objects',
-                            'images_without_objects'), ('objects', 'objects'),
-                            ('  with masks', 'masks'), ('crowd regions', 'crowds')):
-            rows.append([title, *(f'{getattr(split, name):,}'
-                                  for split in splits.values())])
-        for name, limits in (('small', 'below 32² px'), ('medium', 'below 96² px'),
-                             ('large', '')):
-            rows.append([f'{name} objects {limits}'.strip(), *(
-                f'{split.areas.get(name, 0):,}' for split in splits.values())])
-        for name in ('min', 'median', 'max'):
-            rows.append([f'image size, {name}', *(
-                ' x '.join(map(str, split.image_sizes.get(name, ())))
-                for split in splits.values())])
-        print_table('data (sizes: height x width)', ['', *splits], _escaped(rows))
+        splits, console = self.splits, Console(soft_wrap=True, highlight=False)
+        for name, split in splits.items():
+            console.print(escape(f'{name}: {split.ann_file}, images in '
+                                 f'{split.image_folder}'))
+        counts = {'images': 'images', '  without objects': 'images_without_objects',
+                  'objects': 'objects', '  with masks': 'masks', 'crowd regions': 'crowds'}
+        rows = [[title, *(f'{getattr(split, name):,}' for split in splits.values())]
+                for title, name in counts.items()]
+        areas = {'small': ' (area below 32² px)', 'medium': ' (below 96² px)', 'large': ''}
+        rows += [[f'{name} objects{limit}', *(f'{split.areas.get(name, 0):,}'
+                                              for split in splits.values())]
+                 for name, limit in areas.items()]
+        rows += [[f'image size, {name}', *(' x '.join(map(str, split.image_sizes.get(
+            name, ()))) for split in splits.values())] for name in ('min', 'median', 'max')]
+        print_table('sizes are height x width', ['', *splits], _escaped(rows))
         self._print_classes()
-        console = Console(soft_wrap=True, highlight=False)
         for name, split in splits.items():
             for finding in split.findings:
-                console.print(f'{"REFUSED" if finding.refuse else "note"} {escape(name)}:'
-                              f' {escape(finding.text)}')
+                word = 'REFUSED' if finding.refuse else 'note'
+                console.print(escape(f'{word} {name}: {finding.text}'))
 
     def _print_classes(self) -> None:
         names = list(dict.fromkeys(row['name'] for split in self.splits.values()
@@ -120,8 +117,9 @@ class DataReport:
                   for split in self.splits.values()]
         for name in names[:MOST_CLASSES]:
             found = [count.get(name) for count in counts]
-            rows.append([str(name), *(f'{row["objects"]:,} in {row["images"]:,} images'
-                                      if row else '-' for row in found)])
+            rows.append([str(name), *(
+                '-' if row is None else f'{row["objects"]:,} in {row["images"]:,} images'
+                if row['objects'] else '0' for row in found)])
         if len(names) > MOST_CLASSES:
             rows.append([f'... and {len(names) - MOST_CLASSES} more',
                          *('' for _ in counts)])

@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 from rich.console import Console
 from rich.progress import track
 
-from mmasvit.coco import images as coco_images
 from mmasvit.coco.annotations import CocoFile
 from mmasvit.coco.checks import find_faults
 from mmasvit.coco.findings import Finding, shown
 from mmasvit.coco.folders import ClassFolders, check_folders
 from mmasvit.coco.mending import MENDED, mend
+from mmasvit.coco.parts import (Part, check_files, check_image_files, refused,
+                                report_parts)
 from mmasvit.coco.report import DataReport, SplitReport
 from mmasvit.coco.view import Use, View
 from mmasvit.errors import InputError
@@ -89,28 +89,30 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool) -> DataRepor
         InputError: If a folder or a file is missing, or is not at all what it should be.
     """
     splits = list(_splits(cfg, loaders))
-    reports = {}
     with _read_once():
         coco = [split for split in splits if _is_coco(split.type)]
-        views = [_view(split) for split in coco]
-        found = [find_faults(view) for view in views]
-        for split, view, findings in zip(coco, views, found):
-            if not _refused(findings):
-                findings += _class_findings(cfg, split, view, views[0])
-                findings += _metric_findings(split, view)
-                findings += _leaks(split, view, coco, views)
-        if images and not any(map(_refused, found)):  # it takes by far the longest
-            for split, view, findings in zip(coco, views, found):
-                findings += _image_findings(split, view)
-        for split, view, findings in zip(coco, views, found):
-            findings.sort(key=lambda finding: not finding.refuse)
-            reports[split.name] = SplitReport.of(view, split.image_folder, findings)
-        if not any(map(_refused, found)):
-            for split, view, findings in zip(coco, views, found):
-                _put_right(cfg, split, view, views[0].classes, findings)
+        parts = [Part(split.name, View(_read(split.ann_file), _use(split)),
+                      split.image_folder) for split in coco]
+        found = check_files(parts)
+        for split, part, findings in zip(coco, parts, found):
+            if not refused(findings):
+                findings += _class_findings(cfg, split, part.view)
+                findings += _metric_findings(split, part.view)
+        if images:
+            check_image_files(parts, found, show_progress)
+        report = report_parts(parts, found)
+        if not report.refusals:
+            for split, part, findings in zip(coco, parts, found):
+                _put_right(cfg, split, part.view, parts[0].view.classes, findings)
     folders = [split for split in splits if _is_folder(split)]
-    reports.update(_inspect_folders(cfg, folders))
-    return DataReport(reports)
+    return DataReport({**report.splits, **_inspect_folders(cfg, folders)})
+
+
+def show_progress(results: Iterable, total: int, what: str) -> Iterable:
+    """Show on a terminal how far a look at many files has come."""
+    console = Console(stderr=True)
+    return track(results, what, total=total, console=console, transient=True,
+                 disable=not console.is_terminal)
 
 
 def model_heads(model: dict) -> Iterator[Tuple[str, dict]]:
@@ -127,10 +129,6 @@ def model_heads(model: dict) -> Iterator[Tuple[str, dict]]:
     for inner in model.values():  # a model around a model
         if isinstance(inner, dict) and 'backbone' in inner:
             yield from model_heads(inner)
-
-
-def _refused(findings: Sequence[Finding]) -> bool:
-    return any(finding.refuse for finding in findings)
 
 
 def _splits(cfg: Config, loaders: Sequence[str]) -> Iterator[Split]:
@@ -185,10 +183,6 @@ def _is_coco(kind: type) -> bool:
         for name in ('load_data_list', 'parse_data_info', 'filter_data'))
 
 
-def _view(split: Split) -> View:
-    return View(_read(split.ann_file), _use(split))
-
-
 @lru_cache(maxsize=None)
 def _read(path: str) -> CocoFile:
     return CocoFile.read(path)
@@ -218,8 +212,8 @@ def _use(split: Split) -> Use:
         filter_empty=bool(filters.get('filter_empty_gt', False)))
 
 
-def _class_findings(cfg: Config, split: Split, view: View, train: View) -> List[Finding]:
-    """Classes against the model's heads, the first split's, and the config's order."""
+def _class_findings(cfg: Config, split: Split, view: View) -> List[Finding]:
+    """Classes against the model's heads and the config's order."""
     findings, total = [], len(view.classes)
     for name, head in model_heads(cfg.get('model') or {}):
         if head.get('num_classes', total) != total:
@@ -233,20 +227,11 @@ def _class_findings(cfg: Config, split: Split, view: View, train: View) -> List[
         findings.append(Finding(
             'mask-head', True, 1, 1, "the model has a mask head but the dataset's pipeline "
             'loads no masks: LoadAnnotations(with_mask=True), or roi_head.mask_head=None'))
-    if set(view.classes) != set(train.classes):
-        findings.append(Finding(
-            'classes-differ', True, total, len(train.classes),
-            f'the classes {shown(view.classes)} are not those of {train.coco.path} '
-            f'{shown(train.classes)}'))
-    elif view.classes != train.classes:
-        findings.append(Finding(
-            'category-order', False, total, total, 'the categories are in another order '
-            f'than those of {train.coco.path}; in the copy that the run reads they are '
-            'in that order'))
-    elif split.classes is not None and split.classes != view.classes:
+    if split.classes is not None and split.classes != view.classes:
         findings.append(Finding(
             'class-order', False, total, total, "the config's classes are in another order "
-            f"than the file's categories, whose order is taken: {view.classes}"))
+            "than the file's categories, whose order the labels follow: "
+            f'{shown(view.classes, total)} is taken'))
     return findings
 
 
@@ -278,39 +263,6 @@ def _metric_findings(split: Split, view: View) -> List[Finding]:
                     f'{line}, with {len(more)} images more, on which all is missed'))
             findings += find_faults(View(scored, replace(view.use, masks=False)))
     return findings
-
-
-def _leaks(split: Split, view: View, splits: Sequence[Split],
-           views: Sequence[View]) -> List[Finding]:
-    """Images that are trained on and scored."""
-    if split.train:
-        return []
-    trained = {path for other, seen in zip(splits, views) if other.train
-               for path in _paths(other, seen)}
-    both = [path for path in _paths(split, view) if path in trained]
-    if not both:
-        return []
-    return [Finding('image-in-train', False, len(both), len(view.coco.images),
-                    f'{len(both)} of {len(view.coco.images)} images are trained on, too '
-                    f'{shown(both, 1)}')]
-
-
-def _image_findings(split: Split, view: View) -> List[Finding]:
-    paths = _paths(split, view)
-    console = Console(stderr=True)
-    looks = coco_images.look_at(paths, lambda looks: track(
-        looks, f'looking at the images of {split.name}', total=len(paths),
-        console=console, transient=True, disable=not console.is_terminal))
-    return (coco_images.findings_of(looks)
-            + coco_images.compare_sizes(looks, view.coco.images.widths[view.used_images],
-                                        view.coco.images.heights[view.used_images]))
-
-
-def _paths(split: Split, view: View) -> List[str]:
-    """The used images."""
-    names = view.coco.images.file_names
-    return [os.path.join(split.image_folder, names[i])
-            for i in np.flatnonzero(view.used_images)]
 
 
 def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...],
