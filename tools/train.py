@@ -1,5 +1,6 @@
 """Train the model of a config: detector, classifier, or anything else that runs."""
 import argparse
+import os
 from typing import List, Optional
 
 import _cli
@@ -20,8 +21,11 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then train."""
+    from mmengine.dist import is_main_process
+
     from mmasvit.engine import launch, preflight
     from mmasvit.errors import InputError
+    from mmasvit.files import write_json
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
@@ -32,7 +36,9 @@ def main(args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
-    preflight.check_data(cfg, images=not args.no_data_check)
+    data = preflight.check_data(cfg, images=not args.no_data_check)
+    if is_main_process():
+        write_json(os.path.join(cfg.work_dir, 'data.json'), data.to_json())
     launch.build_runner(cfg).train()
     launch.leave()
 
