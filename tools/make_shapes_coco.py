@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                            TimeRemainingColumn)
 
-from mmasvit.datasets.crops import check_crop_size, make_classification_crops
-from mmasvit.datasets.shapes_coco import ShapesSettings, make_shapes_coco
+from mmasvit.shapes.crops import check_crop_size, make_classification_crops
+from mmasvit.shapes.coco import ShapesSettings, make_shapes_coco
 from mmasvit.errors import InputError, one_line_errors
 
 

@@ -1,4 +1,4 @@
-"""Data sets; the generated ones are imported by name, since they need ``shapely``."""
+"""Data sets that configs name."""
 from mmasvit.datasets.npz import NpzDataset
 from mmasvit.datasets.probe_images import ProbeImages
 
