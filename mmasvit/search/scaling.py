@@ -8,7 +8,7 @@ import torch
 from scipy.stats import rankdata
 
 from mmasvit.complexity import Summary
-from mmasvit.complexity.probe import generator
+from mmasvit.complexity.untrained import generator
 from mmasvit.errors import InputError
 from mmasvit.search.members import Member
 from mmasvit.search.reward import SIGNS, Values

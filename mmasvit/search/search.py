@@ -3,7 +3,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import torch
 
-from mmasvit.complexity.probe import generator
+from mmasvit.complexity.untrained import generator
 from mmasvit.errors import InputError
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.reward import SIGNS, MovingAverage, RelativeReward, Values, scores
