@@ -10,7 +10,7 @@ from mmasvit.search.reward import SIGNS, MovingAverage, RelativeReward, Values, 
 from mmasvit.search.space import Choice, Constraint, table_costs
 from mmasvit.search.strategies import (STRATEGIES, check_evolution, evolve, most_likely,
                                        sample)
-from mmasvit.search.work import Evaluator
+from mmasvit.measuring.evaluator import Evaluator
 from mmasvit.topology import Topology
 
 Row = Dict[str, object]  # one topology of one step: text, numbers
