@@ -13,7 +13,7 @@ from mmengine.registry import LOOPS
 from mmasvit.coco.report import DataReport
 from mmasvit.engine.data import inspect_data
 from mmasvit.errors import InputError
-from mmasvit.search.work import on_main_process
+from mmasvit.measuring.evaluator import on_main_process
 
 LOADERS = ('train_dataloader', 'val_dataloader')
 

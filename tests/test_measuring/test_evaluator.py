@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
 from mmasvit.search.space import Space
-from mmasvit.search.work import (Evaluator, MeasurementFile, first_difference,
+from mmasvit.measuring.evaluator import (Evaluator, MeasurementFile, first_difference,
                                  intra_op_threads, share)
 
 SPACE = Space()

@@ -29,7 +29,7 @@ def noise_images(num_images: int, image_size: int, seed: int) -> Tensor:
                        generator=generator(seed, 0, 3))
 
 
-class Probe:
+class UntrainedNetwork:
     """A topology's network at one initialisation, with its circle and images.
 
     Everything is drawn on the CPU from (setting.seed, repeat) alone, so that a

@@ -13,12 +13,12 @@ from mmengine.runner import BaseLoop, Runner
 from mmasvit.complexity import Setting
 from mmasvit.engine.loops.measuring import (build_evaluator, from_dict, plain,
                                             probe_dataloader, versions)
-from mmasvit.engine.loops.progress import progress_bar
+from mmasvit.progress import progress_bar
 from mmasvit.engine.loops.state import LoopStateHook, check_same_run
 from mmasvit.errors import InputError
 from mmasvit.files import TableFile
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.results import COLUMNS, write_results
+from mmasvit.search.report import COLUMNS, write_results
 from mmasvit.search.search import TopologySearch, as_batch
 from mmasvit.search.space import Constraint
 

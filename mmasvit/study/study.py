@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmasvit.complexity import MEASURES, Setting, measure_topology
-from mmasvit.complexity.correlation import kendall_tau
+from mmasvit.study.correlation import kendall_tau
 from mmasvit.complexity.evaluate import check_measures
 from mmasvit.engine import preflight
 from mmasvit.errors import InputError

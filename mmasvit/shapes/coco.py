@@ -9,8 +9,8 @@ from typing import Dict, List, Optional, Tuple, Union
 import cv2
 import numpy as np
 
-from mmasvit.datasets.shapes import CATEGORIES, SPLITS, make_image
-from mmasvit.datasets.staging import (Progress, describe_content, map_in_processes,
+from mmasvit.shapes.scenes import CATEGORIES, SPLITS, make_image
+from mmasvit.shapes.writing import (Progress, describe_content, map_in_processes,
                                       staged_directory)
 from mmasvit.errors import InputError
 

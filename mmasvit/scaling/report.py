@@ -8,9 +8,9 @@ from mmasvit.emit import emit_configs, suited_drop_path_rate
 from mmasvit.errors import InputError
 from mmasvit.files import write_json
 from mmasvit.search.comparison import Spread
-from mmasvit.search.members import Member, Target, at_size, nearest_below
+from mmasvit.scaling.family import Member, Target, at_size, nearest_below
 from mmasvit.search.reward import SIGNS
-from mmasvit.search.scaling import Scaling, Step
+from mmasvit.scaling.growth import Scaling, Step
 from mmasvit.topology import NUM_STAGES
 
 _SIZES = (*(f'L{stage + 1}' for stage in range(NUM_STAGES)), 'C', 'params', 'macs')
@@ -79,7 +79,7 @@ def compare(members: Sequence[Member], walks: Sequence[Sequence[Member]],
     Returns:
         For each target and measure ours, the walks' mean and deviation, how many walks
         reach the size, and how many of them ours is better than. Between two members a
-        measure is interpolated (:func:`~mmasvit.search.scaling.at_size`).
+        measure is interpolated (:func:`~mmasvit.scaling.growth.at_size`).
     """
     rows = []
     for target in targets:

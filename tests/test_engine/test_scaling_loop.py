@@ -12,7 +12,7 @@ from test_configs import build, classifier_batch, detector_batch, train_two_step
 from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology
 from mmasvit.errors import InputError
-from mmasvit.search.scaling import GrowthRule
+from mmasvit.scaling.growth import GrowthRule
 from mmasvit.search.space import Constraint, table_costs
 from mmasvit.topology import FAMILY
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from mmasvit.complexity.correlation import kendall_tau
+from mmasvit.study.correlation import kendall_tau
 
 
 def test_counts_pairs():

@@ -6,9 +6,9 @@ from pycocotools import mask as coco_mask
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 from shapely.ops import unary_union
 
-from mmasvit.datasets.shapes import CATEGORIES, make_image
-from mmasvit.datasets.painting import contrasting_colour, coverage, noise
-from mmasvit.datasets.shapes import (MAX_OBJECTS, annotate, compose, hole_free,
+from mmasvit.shapes.scenes import CATEGORIES, make_image
+from mmasvit.shapes.painting import contrasting_colour, coverage, noise
+from mmasvit.shapes.scenes import (MAX_OBJECTS, annotate, compose, hole_free,
                                      run_lengths, unit_outline)
 
 SIZE = 256

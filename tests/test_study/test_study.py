@@ -14,8 +14,8 @@ from mmengine.registry import MODELS
 
 from mmasvit.complexity import MEASURES
 from mmasvit.engine.launch import load_config
-from mmasvit.engine.study import Study, check_study, correlate
-from mmasvit.engine.workers import run_items
+from mmasvit.study.study import Study, check_study, correlate
+from mmasvit.study.pool import run_items
 from mmasvit.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

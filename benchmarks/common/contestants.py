@@ -7,7 +7,7 @@ from typing import Callable, List, NamedTuple
 
 import torch
 from mmengine.registry import MODELS
-from parts.detectors import build_detector, detector_inputs, run_detector
+from common.detectors import build_detector, detector_inputs, run_detector
 from torch import Tensor, nn
 
 import mmasvit  # noqa: F401

@@ -13,7 +13,7 @@ from shapely import affinity
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from mmasvit.datasets.painting import coverage, paint
+from mmasvit.shapes.painting import coverage, paint
 
 CATEGORIES = ('circle', 'triangle', 'square', 'star', 'cross')
 SPLITS = ('train', 'val')

@@ -13,14 +13,14 @@ from mmengine.runner import BaseLoop, Runner
 from mmasvit.complexity import Setting
 from mmasvit.engine.loops.measuring import (build_evaluator, from_dict, plain,
                                             probe_dataloader, versions)
-from mmasvit.engine.loops.progress import progress_bar
+from mmasvit.progress import progress_bar
 from mmasvit.errors import InputError
 from mmasvit.files import TableFile
 from mmasvit.models import AsViT
-from mmasvit.search.family import (CHOICE_COLUMNS, HISTORY_COLUMNS, history_row,
+from mmasvit.scaling.report import (CHOICE_COLUMNS, HISTORY_COLUMNS, history_row,
                                    step_rows, write_family)
-from mmasvit.search.members import Member, check_targets
-from mmasvit.search.scaling import (WIDTH_FACTORS, GrowthRule, Scaling, Step, Watch,
+from mmasvit.scaling.family import Member, check_targets
+from mmasvit.scaling.growth import (WIDTH_FACTORS, GrowthRule, Scaling, Step, Watch,
                                     random_walks)
 from mmasvit.search.space import Constraint
 from mmasvit.topology import MAX_WIDTH, Topology
@@ -55,7 +55,7 @@ class AutoScaleLoop(BaseLoop):
             must be given.
         setting: Arguments of :class:`~mmasvit.complexity.Setting`; its ``seed`` defaults
             to the Runner's.
-        width_factors: See :class:`~mmasvit.search.scaling.GrowthRule`. Defaults to the
+        width_factors: See :class:`~mmasvit.scaling.growth.GrowthRule`. Defaults to the
             paper's.
         random_walks: Number of random scalings to compare with. Defaults to 10, the
             paper's.

@@ -8,12 +8,12 @@ import torch
 from scipy.stats import rankdata
 
 from mmasvit.complexity import Summary
-from mmasvit.complexity.probe import generator
+from mmasvit.complexity.untrained import generator
 from mmasvit.errors import InputError
-from mmasvit.search.members import Member
+from mmasvit.scaling.family import Member
 from mmasvit.search.reward import SIGNS, Values
 from mmasvit.search.space import Constraint, table_costs
-from mmasvit.search.work import Evaluator
+from mmasvit.measuring.evaluator import Evaluator
 from mmasvit.topology import MAX_WIDTH, NUM_STAGES, Topology
 
 WIDTH_FACTORS = (1.05, 1.1, 1.15, 1.2)  # algorithm 2, line 1

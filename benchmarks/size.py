@@ -1,7 +1,7 @@
 """How time and memory of As-ViT grow with the size of the image and with the batch.
 
-    python benchmarks/scaling.py                                 # As-ViT-S to 672 px
-    python benchmarks/scaling.py --network asvit-large \
+    python benchmarks/size.py                                 # As-ViT-S to 672 px
+    python benchmarks/size.py --network asvit-large \
         --sizes 224 320 448 640 896 1024 1280 1536 --rounds 3
 
 Every round goes through all sizes and then through all batches. A line through the
@@ -13,7 +13,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 import torch
-from parts.contestants import MODES, Case, check_names, make_step, peak_memory
+from common.contestants import MODES, Case, check_names, make_step, peak_memory
 from scipy.stats import linregress
 
 from mmasvit.benchmarking import Timing, alternate

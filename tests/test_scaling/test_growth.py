@@ -10,9 +10,9 @@ import torch
 
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
-from mmasvit.search.members import (PUBLISHED_RULES, Extent, Member, Target, at_size,
+from mmasvit.scaling.family import (PUBLISHED_RULES, Extent, Member, Target, at_size,
                                     check_targets, nearest_below)
-from mmasvit.search.scaling import (Choice, GrowthRule, Scaling, check_end, random_walk,
+from mmasvit.scaling.growth import (Choice, GrowthRule, Scaling, check_end, random_walk,
                                     random_walks, rank, reached)
 from mmasvit.search.space import Constraint, table_costs
 from mmasvit.topology import FAMILY
