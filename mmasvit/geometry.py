@@ -9,6 +9,7 @@ NUM_STAGES = 4
 TOKEN_STRIDE = 4  # full token resolution: one token per 4 x 4 pixels (section 3.1)
 TOKEN_STRIDES = (4, 8, 16)  # all that elastic re-tokenization offers (section 4)
 PRETRAIN_IMG_SIZE = 224  # the size whose windows the splits of a genotype divide
+GLOBAL_IMG_SIZE = 1024  # windows of blocks that attend to the whole map, in pixels
 
 
 class Window(NamedTuple):
@@ -64,26 +65,33 @@ class WindowRule(NamedTuple):
     Attributes:
         splits: Windows along a side of ``img_size`` pixels.
         img_size: Side of the image in pixels that ``splits`` refers to.
+        shifted: Whether they start half a window earlier. One window stays one.
     """
     splits: int
     img_size: int
+    shifted: bool = False
 
     def runs(self, tokens: int, pixels: int) -> Tuple[Run, ...]:
-        """Windows along one side: whole ones and, where the edge does not divide the
-        grid, a smaller last one.
+        """Windows along one side: whole ones and, where the border cuts them, a smaller
+        first or last one.
 
         Args:
             tokens: Length of the side in tokens.
             pixels: Length of the same side of the image in pixels.
         """
-        edge = lay_windows(tokens, pixels, self.splits, self.img_size).edge
-        whole = tokens // edge * edge
-        runs = Run(0, whole, edge), Run(whole, tokens - whole, tokens - whole)
+        edge, windows = lay_windows(tokens, pixels, self.splits, self.img_size)
+        first = edge // 2 if self.shifted and windows > 1 else 0
+        whole = (tokens - first) // edge * edge
+        last = tokens - first - whole
+        runs = (Run(0, first, first), Run(first, whole, edge),
+                Run(first + whole, last, last))
         return tuple(run for run in runs if run.length)
 
 
 def plan_windows(splits: Sequence[int], depths: Sequence[int],
-                 pretrain_img_size: int = PRETRAIN_IMG_SIZE
+                 pretrain_img_size: int = PRETRAIN_IMG_SIZE, shift_windows: bool = False,
+                 global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
+                 global_img_size: int = GLOBAL_IMG_SIZE
                  ) -> Tuple[Tuple[WindowRule, ...], ...]:
     """The window rule of every block of every stage.
 
@@ -91,9 +99,23 @@ def plan_windows(splits: Sequence[int], depths: Sequence[int],
         splits: Attention splits S of the stages.
         depths: Blocks of the stages.
         pretrain_img_size: Side of the image in pixels that ``splits`` refer to.
+        shift_windows: Whether every other block shifts its windows, counted over all
+            stages, so that stages of one block take part.
+        global_blocks: How many of each stage's last blocks have windows of
+            ``global_img_size`` pixels, not shifted.
+        global_img_size: As given.
     """
-    return tuple((WindowRule(stage_splits, pretrain_img_size), ) * depth
-                 for stage_splits, depth in zip(splits, depths))
+    plan, number = [], 0
+    for stage_splits, depth, last in zip(splits, depths, global_blocks):
+        rules = []
+        for i in range(depth):
+            rules.append(
+                WindowRule(1, global_img_size) if i >= depth - last else
+                WindowRule(stage_splits, pretrain_img_size,
+                           shifted=shift_windows and number % 2 == 1))
+            number += 1
+        plan.append(tuple(rules))
+    return tuple(plan)
 
 
 def token_dilation(stride: int, kernel: int) -> int:

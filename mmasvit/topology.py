@@ -7,10 +7,10 @@ genotype text exists only at the edges (configs, command lines, files).
 import re
 from dataclasses import dataclass
 from math import log, prod
-from typing import Dict, Iterator, NamedTuple, Tuple, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mmasvit.errors import InputError
-from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
+from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, WindowRule,
                               plan_windows, token_grids)
 
 MAX_WIDTH = 1024  # stage widths C, 2C, 4C, 8C stop growing here (released code)
@@ -227,7 +227,8 @@ class Topology:
     def count_macs(self, size: Tuple[int, int] = (224, 224), num_classes: int = 0, *,
                    pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                    token_stride: int = TOKEN_STRIDE,
-                   out_indices: Tuple[int, ...] = (3, )) -> int:
+                   out_indices: Tuple[int, ...] = (3, ),
+                   windows: Optional[Sequence[Sequence[WindowRule]]] = None) -> int:
         """Multiply-accumulates of matrix products and convolutions for one image.
 
         What the network computes, so windows at a border that are smaller than the rest
@@ -239,10 +240,12 @@ class Topology:
             pretrain_img_size: Side in pixels that the splits refer to.
             token_stride: Stride of the tokenizer in pixels (section 4).
             out_indices: Stages that give an output; later ones are not computed.
+            windows: The rules of all blocks. Defaults to the published architecture's,
+                :func:`~mmasvit.geometry.plan_windows` of ``pretrain_img_size``.
         """
         grids = token_grids(size, token_stride)
         total = prod(grids[0]) * 3 * self.widths[0] * self.kernels[0]**2
-        windows = plan_windows(self.splits, self.depths, pretrain_img_size)
+        windows = windows or plan_windows(self.splits, self.depths, pretrain_img_size)
         for stage, grid, rules in zip(self._built_stages(out_indices), grids, windows):
             total += prod(grid) * stage.reduction_weights
             # pairs of tokens that meet in a window: along a side, each token meets an edge

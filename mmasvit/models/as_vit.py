@@ -9,8 +9,8 @@ from mmengine.model.weight_init import PretrainedInit, trunc_normal_
 from torch import Tensor, nn
 
 from mmasvit.errors import InputError
-from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, TOKEN_STRIDES,
-                              plan_windows)
+from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
+                              TOKEN_STRIDES, plan_windows)
 from mmasvit.models import pretrained
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
@@ -42,6 +42,16 @@ class AsViT(BaseModule):
         use_abs_pos_embed: Whether to learn a position embedding. It is resized
             (bicubic) to the grid in use, at run time and on load. Defaults to True.
         output_norm: Whether each output has a norm of its own. Defaults to True.
+        shift_windows: Whether every other block shifts its windows by half a window, so
+            that neighbours exchange what they know; those at the border are cut, not
+            masked. No weight depends on it, and where a stage is one window, as stages
+            2 to 4 of the family at ``pretrain_img_size``, nothing changes. Defaults to
+            False, the published architecture.
+        global_blocks: How many of each stage's last blocks attend to the whole map, for
+            example ``(0, 0, 1, 2)``. Defaults to none.
+        global_img_size: Side of a window of these blocks in pixels: an image up to 1.5
+            times this size is seen as a whole, and the work stays linear in the pixels
+            of larger ones. Defaults to 1024.
         attn_impl: ``'fused'`` or ``'explicit'``: see :meth:`set_attn_impl`. Defaults to
             ``'fused'``.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
@@ -90,6 +100,9 @@ class AsViT(BaseModule):
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                  use_abs_pos_embed: bool = True, output_norm: bool = True,
+                 shift_windows: bool = False,
+                 global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
+                 global_img_size: int = GLOBAL_IMG_SIZE,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
                  norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
@@ -97,6 +110,7 @@ class AsViT(BaseModule):
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
+        self._check_windows(global_blocks, global_img_size)
         self.out_indices = self._check_arguments(out_indices, token_reduction,
                                                  frozen_stages)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
@@ -112,15 +126,17 @@ class AsViT(BaseModule):
             side = -(-pretrain_img_size // TOKEN_STRIDE)
             self.pos_embed = nn.Parameter(torch.zeros(1, topology.widths[0], side, side))
         rates = torch.linspace(0, drop_path_rate, sum(topology.depths)).tolist()
-        windows = plan_windows(topology.splits, topology.depths, pretrain_img_size)
+        self.windows = plan_windows(topology.splits, topology.depths, pretrain_img_size,
+                                    shift_windows, global_blocks, global_img_size)
         self.stages = ModuleList()
         for i in range(max(self.out_indices) + 1):
             start, depth = sum(topology.depths[:i]), topology.depths[i]
             downsample = i and ReEmbedding(topology.widths[i - 1], topology.widths[i],
                                            topology.kernels[i], norm_cfg)
             self.stages.append(AsViTStage(
-                topology.widths[i], topology.heads[i], topology.expansions[i], windows[i],
-                rates[start:start + depth], norm_cfg, with_cp, downsample or None))
+                topology.widths[i], topology.heads[i], topology.expansions[i],
+                self.windows[i], rates[start:start + depth], downsample or None,
+                norm_cfg=norm_cfg, with_cp=with_cp))
         if output_norm:
             for i in self.out_indices:
                 self.add_module(f'norm{i}',
@@ -148,6 +164,17 @@ class AsViT(BaseModule):
             raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
                              f'got {frozen_stages}')
         return indices
+
+    @staticmethod
+    def _check_windows(global_blocks: Sequence[int], global_img_size: int) -> None:
+        if (not isinstance(global_blocks, (list, tuple))
+                or len(global_blocks) != NUM_STAGES
+                or not all(type(n) is int and n >= 0 for n in global_blocks)):
+            raise InputError(f'AsViT: global_blocks must be {NUM_STAGES} whole numbers of '
+                             f'at least 0, one per stage, got {global_blocks!r}')
+        if type(global_img_size) is not int or global_img_size < 1:
+            raise InputError('AsViT: global_img_size must be a positive whole number, '
+                             f'got {global_img_size!r}')
 
     def init_weights(self) -> None:
         """Initialise; a pretrained checkpoint replaces what it holds."""
@@ -223,8 +250,8 @@ class AsViT(BaseModule):
             token_stride: As in :meth:`set_token_stride`. Defaults to the one in use.
         """
         return self.topology.count_macs(
-            size, pretrain_img_size=self.pretrain_img_size,
-            token_stride=token_stride or self.token_stride, out_indices=self.out_indices)
+            size, token_stride=token_stride or self.token_stride,
+            out_indices=self.out_indices, windows=self.windows)
 
     def forward(self, x: Tensor, token_stride: Optional[int] = None
                 ) -> Tuple[Tensor, ...]:

@@ -52,8 +52,8 @@ class AsViTBlock(BaseModule):
 class AsViTStage(BaseModule):
     """One resolution: re-embedding (but in the first stage), then blocks.
 
-    Tokens are put into window order once when they enter a stage and back into raster
-    order once when they leave it.
+    Tokens are put into window order when they enter a stage, back into raster order when
+    they leave it, and from one order into the other where windows change in between.
 
     Args:
         embed_dims: Channels of the tokens.
@@ -61,20 +61,19 @@ class AsViTStage(BaseModule):
         expansion: FFN expansion ratio E.
         windows: How each block lays its windows.
         drop_path_rates: One rate per block.
-        norm_cfg: All norms of the stage.
-        with_cp: See :class:`AsViTBlock`.
-        downsample: The re-embedding in front of the blocks. Defaults to none.
+        downsample: The re-embedding in front of the blocks; None for the first stage.
+        **block: Further arguments of each :class:`AsViTBlock`.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, expansion: int,
                  windows: Sequence[WindowRule], drop_path_rates: Sequence[float],
-                 norm_cfg: dict, with_cp: bool, downsample: Optional[ReEmbedding] = None):
+                 downsample: Optional[ReEmbedding], **block):
         super().__init__()
         self.windows = windows
         self.downsample = downsample
         self.blocks = ModuleList(
-            AsViTBlock(embed_dims, num_heads, embed_dims * expansion, rate, norm_cfg,
-                       with_cp) for rate in drop_path_rates)
+            AsViTBlock(embed_dims, num_heads, embed_dims * expansion, rate, **block)
+            for rate in drop_path_rates)
 
     def forward(self, x: Tensor, size: Tuple[int, int], token_stride: int) -> Tensor:
         """Tokens of the stage before to this one's.
@@ -86,8 +85,12 @@ class AsViTStage(BaseModule):
         """
         if self.downsample is not None:
             x = self.downsample(x)
-        grid = StageGrid(x.shape[1:3], size, self.windows[0], token_stride)
-        x = grid.partition(x)
-        for block in self.blocks:
+        shape, grid = x.shape[1:3], None
+        for block, windows in zip(self.blocks, self.windows):
+            last, grid = grid, StageGrid(shape, size, windows, token_stride)
+            if last is None:
+                x = grid.partition(x)
+            elif grid.groups != last.groups:
+                x = grid.partition(last.restore(x))
             x = block(x, grid)
         return grid.restore(x)
