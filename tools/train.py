@@ -22,10 +22,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check everything that can be checked first, then train."""
     args = parse_args()
-    from mmasvit.engine import launch, preflight
+    from mmasvit.engine import checkpoints, launch, preflight
+    from mmasvit.engine.optimizers import use_bf16
     cfg = launch.load_config(args.config, args.cfg_options)
-    if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
-        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+    if args.amp:
+        use_bf16(cfg.optim_wrapper)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
@@ -33,8 +34,17 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
+    checkpoint = checkpoints.read(cfg.load_from) if cfg.get('load_from') else None
+    if checkpoint and cfg.get('resume'):
+        checkpoints.check_resumable(checkpoint, cfg.load_from)
+        checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
     preflight.check_data(cfg, images=not args.no_data_check)
-    launch.build_runner(cfg).train()
+    with launch.refusing(cfg):
+        runner = launch.build_runner(cfg)
+        if checkpoint:
+            checkpoints.check_fit(runner.model, checkpoint, cfg.load_from,
+                                  whole=cfg.get('resume', False))
+        runner.train()
     launch.leave()
 
 
