@@ -16,14 +16,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS
-from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmasvit.complexity import MEASURES, Setting, measure_topology
 from mmasvit.study.correlation import kendall_tau
 from mmasvit.complexity.evaluate import check_measures
-from mmasvit.engine import preflight
+from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.files import replacing, write_json
 from mmasvit.search.space import Space
@@ -212,7 +211,7 @@ def _train(cfg: Config, study: Study, topology: Topology, item: Item) -> float:
     cfg.work_dir = os.path.join(item.folder, 'runs', f'{item.index:03d}')
     cfg.experiment_name = f'{os.path.basename(item.folder)}_{item.index:03d}'
     cfg.launcher, cfg.resume = 'none', True
-    runner = Runner.from_cfg(cfg)
+    runner = launch.build_runner(cfg)
     runner.train()
     metrics = runner.val()
     if study.metric not in metrics:
