@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from mmasvit.report import charts, matches, pictures
 from mmasvit.report.page import (Bar, Block, Chart, Charts, Gallery, Matrix, Section,
                                  Table, Text, Tile, number)
-from mmasvit.report.predictions import Detections
+from mmasvit.report.detector_run import Detections
 from mmasvit.report.scores import Scores, category_ids, read_found, read_truth, score
 
 WORDS = dict(bbox='box', segm='mask')

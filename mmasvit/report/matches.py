@@ -12,7 +12,7 @@ import pycocotools.mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmasvit.report.scores import quiet
+from mmasvit.report.quiet import quiet
 
 IOU = 0.5  # overlap that makes a detection right
 NEAR = 0.1  # overlap below which it is on background

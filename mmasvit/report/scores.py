@@ -1,6 +1,4 @@
 """COCO's scores of detections, by pycocotools."""
-import contextlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmasvit.errors import InputError
+from mmasvit.report.quiet import quiet
 
 NAMES = ('AP', 'AP50', 'AP75', 'AP small', 'AP medium', 'AP large')
 
@@ -113,10 +112,3 @@ def score(truth: COCO, found: COCO, kind: str, image_ids: Sequence[int],
 def _mean(values: np.ndarray) -> Optional[float]:
     known = values[values > -1]
     return float(known.mean()) if known.size else None
-
-
-@contextlib.contextmanager
-def quiet():
-    """pycocotools prints what it does; here nobody asked."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

@@ -1,217 +1,102 @@
-"""What a training left behind: its config, its checkpoint, and curves of its logs."""
-import math
-import re
-import shlex
-import zipfile
+"""The page of a training."""
+import json
+import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional
 
 from mmengine.config import Config
 
-from mmasvit.engine.launch import latest_checkpoint, load_config
+from mmasvit.analysis import is_detector
 from mmasvit.errors import InputError
-from mmasvit.report import charts
-from mmasvit.report.page import (Block, Chart, Charts, Commands, Section, Table, duration,
-                                 table_of)
-from mmasvit.visualization import read_scalars
+from mmasvit.report import costs, data, logs
+from mmasvit.report.page import Page, Section, Tile
 
-_NO_METRICS = ('data_time', 'time', 'step', 'memory', 'iter', 'epoch')
-Rows = List[Dict[str, float]]
-
-
-def find_config(work_dir: Path, options: Optional[dict] = None) -> Optional[Config]:
-    """The config that a work directory's last run dumped; None if there is none.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    found = [*work_dir.glob('*.py'), *work_dir.glob('*/vis_data/config.py')]
-    if not found:
-        return None
-    return load_config(str(max(found, key=lambda path: path.stat().st_mtime_ns)), options)
-
-
-def find_checkpoint(work_dir: Path) -> Optional[Path]:
-    """The best checkpoint that a run kept as such, or else its newest; whole ones only.
-
-    Raises:
-        InputError: If there are some, and all are damaged.
-    """
-    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime_ns)
-    whole = [path for path in best if zipfile.is_zipfile(path)]
-    if whole:
-        return whole[-1]
-    latest = latest_checkpoint(str(work_dir))
-    return Path(latest) if latest and '://' not in latest else None
-
-
-def read_log(work_dir: Path) -> Rows:
-    """Rows of all runs in the order of training.
-
-    A run that was resumed, or begun anew, replaces what earlier ones had logged from its
-    first iteration on.
-    """
-    rows: Rows = []
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        new = read_scalars(path)
-        first = next((row['iter'] for row in new if 'loss' in row), None)
-        if first is None:
-            continue  # a test or a run that was stopped at once
-        before = next((i for i, row in enumerate(rows)
-                       if 'loss' in row and row['iter'] >= first), len(rows))
-        rows = rows[:before] + new
-    return rows
+FOLDER = 'report'  # of a work directory: the page, and what it took long to make
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Series over the iterations.
+class Part:
+    """What a checkpoint's predictions add to a page."""
+    tiles: List[Tile]
+    sections: List[Section]
+
+
+def training_page(folder: Path, options: Optional[dict] = None) -> Page:
+    """A training's page; what cannot be had any more is left out, and said.
 
     Args:
-        training: Points (iterations, values) of each name that training logs.
-        validation: The same of what validation gives; its rows hold no iteration and
-            stand where they were logged.
-        seconds: Time in training iterations.
-        last: Number of the last iteration.
-    """
-    training: Dict[str, Tuple[List[float], List[float]]]
-    validation: Dict[str, Tuple[List[float], List[float]]]
-    seconds: float
-    last: int
-
-
-def curves_of(rows: Rows) -> Curves:
-    """Series out of logged rows."""
-    training, validation = {}, {}
-    last, seconds = 0, 0.
-    for row in rows:
-        trains = 'loss' in row
-        if trains:
-            seconds += row.get('time', 0) * max(0, row['iter'] - last)
-            last = row['iter']
-        into = training if trains else validation
-        for name, value in row.items():
-            if (name in _NO_METRICS or not isinstance(value, (int, float))
-                    or not math.isfinite(value) or not trains and value < 0):
-                continue
-            x, y = into.setdefault(name, ([], []))
-            x.append(last)
-            y.append(value)
-    return Curves(training, validation, seconds, last)
-
-
-def curve_section(rows: Rows) -> Optional[Section]:
-    """Loss, its parts, learning rate and validation over the iterations."""
-    curves = curves_of(rows)
-    if not curves.training:
-        return None
-    x_limits = (0, max(1, curves.last) * 1.02)
-    drawn = [Chart('Training loss', charts.lines(
-        {'loss': curves.training['loss']}, 'iteration', y_limits=(0, None),
-        x_limits=x_limits))]
-    for kind, title in (('coco', 'Average precision on held-out data'), ('', 'Held out')):
-        series = {name.split('/')[-1].replace('_', ' '): points
-                  for name, points in curves.validation.items()
-                  if re.search(r'/(bbox|segm)_mAP(_50)?$' if kind else
-                               r'^(?!coco/)', name)}
-        if series:
-            drawn.append(Chart(title, charts.lines(
-                series, 'iteration', y_limits=(0, None), markers=True,
-                x_limits=x_limits)))
-    parts = {name: points for name, points in curves.training.items()
-             if 'loss' in name and name != 'loss'}
-    if len(parts) > 1:
-        most = sorted(parts, key=lambda name: -parts[name][1][-1])[:6]
-        drawn.append(Chart('Parts of the loss', charts.lines(
-            {name: parts[name] for name in most}, 'iteration', y_limits=(0, None),
-            x_limits=x_limits), '' if len(parts) <= 6 else
-            f'the {len(most)} largest at the end of {len(parts)}'))
-    for name, title in (('lr', 'Learning rate'), ('grad_norm', 'Norm of the gradient'),
-                        ('token_stride', 'Token stride'),
-                        ('relative_macs', 'Share of the full multiply-accumulates')):
-        if name in curves.training:
-            drawn.append(Chart(title, charts.lines(
-                {name: curves.training[name]}, 'iteration', y_limits=(0, None),
-                x_limits=x_limits)))
-    lead = f'{curves.last} iterations'
-    if curves.seconds:
-        lead += f', {duration(curves.seconds)} in training iterations'
-    return Section('Training', [Charts(drawn)], lead + '.')
-
-
-def environment(work_dir: Path) -> Dict[str, str]:
-    """What the last run says it ran on, from its log."""
-    logs = sorted(work_dir.glob('*/*.log'))
-    for path in reversed(logs):
-        text = path.read_text(encoding='utf-8', errors='replace')
-        found = re.search(r'System environment:\n(.*?)\n\s*\n', text, re.DOTALL)
-        if found:
-            pairs = (line.split(':', 1) for line in found[1].splitlines() if ':' in line)
-            return {name.strip(): value.strip() for name, value in pairs if value.strip()}
-    return {}
-
-
-def environment_section(work_dir: Path, config: Optional[str],
-                        checkpoint: Optional[Path]) -> Optional[Section]:
-    """Where it ran, and commands to go on with."""
-    blocks: List[Block] = []
-    if config:
-        lines = [f'python tools/train.py {shlex.quote(config)} --work-dir '
-                 f'{shlex.quote(str(work_dir))} --resume']
-        if checkpoint:
-            names = f'{shlex.quote(config)} {shlex.quote(str(checkpoint))}'
-            lines += [f'python tools/test.py {names}']
-        blocks.append(Commands(lines, 'To go on with the training, and to score it again'))
-    found = environment(work_dir)
-    if found:
-        blocks.append(table_of(found, caption='as the last run logged it'))
-    return Section('Environment and commands', blocks) if blocks else None
-
-
-def data_section(report: dict) -> Section:
-    """What ``data.json`` says of each split.
+        folder: The work directory.
+        options: Changes to the run's config.
 
     Raises:
-        InputError: If it is not of that form.
+        InputError: If the folder holds no training.
     """
+    cfg = logs.find_config(folder, options)
+    if cfg is None:
+        raise InputError(f'{folder} is no work directory of a training, a search, a '
+                         'scaling or a study: it has no config, topology.json, '
+                         'family.json or study.csv')
+    if not isinstance(cfg.get('model'), dict):
+        raise InputError(f'{folder}: the config {cfg.filename} has no model')
+    curves = logs.curve_section(logs.read_log(folder))
+    checkpoint = logs.find_checkpoint(folder)
+    if checkpoint is None and curves is None:
+        raise InputError(f'{folder} holds no checkpoint and no log of a training')
+    detects = is_detector(cfg)
+    facts = {'config': os.path.basename(cfg.filename)}
+    notes, part = [], Part([], [])
+    if checkpoint is None:
+        notes.append('There is no checkpoint, so the page has curves and no predictions.')
+    else:
+        facts['checkpoint'] = checkpoint.name
+        try:
+            part = (_detector if detects else _classifier)(cfg, checkpoint,
+                                                           folder / FOLDER)
+        except InputError as error:
+            if curves is None:
+                raise
+            notes.append(f'No predictions: {error}')
+    sections = part.sections
+    if curves:
+        facts['trained'] = curves.lead.rstrip('.')
+        sections = [*sections, curves]
+    if (folder / 'data.json').is_file():
+        sections = [*sections, _data_section(folder / 'data.json')]
+    environment = logs.environment_section(folder, cfg.filename, checkpoint)
+    if environment:
+        sections = [*sections, environment]
+    return Page(folder.resolve().name, 'detector' if detects else 'classifier', facts,
+                part.tiles, sections, notes)
+
+
+def _data_section(path: Path) -> Section:
     try:
-        return _data_section(report['splits'])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f'data.json is damaged: {type(error).__name__} {error}') from None
+        return data.data_section(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path} cannot be read: {error}') from None
 
 
-def _data_section(splits: Dict[str, dict]) -> Section:
-    names = list(splits)
-    counts = [('images', 'images'), ('objects', 'objects'), ('crowds', 'crowd regions'),
-              ('images_without_objects', 'images without objects')]
-    rows = [[label, *(f'{splits[name].get(key, 0):,}' for name in names)]
-            for key, label in counts]
-    for key in ('small', 'medium', 'large'):
-        rows.append([f'{key} objects', *(f'{splits[name]["areas"][key]:,}'
-                                         for name in names)])
-    for key in ('min', 'median', 'max'):
-        label = {'min': 'smallest', 'median': 'median', 'max': 'largest'}[key]
-        rows.append([f'{label} image', *(
-            '{} × {}'.format(*splits[name]['image_sizes'][key]) for name in names)])
-    rows.append(['masks', *('yes' if splits[name].get('masks') else 'no'
-                            for name in names)])
-    blocks: List[Block] = [Table(['', *names], rows, 'sizes as height × width in pixels; '
-                                 'small is below 32² pixels, large above 96²')]
-    for name in names:
-        findings = splits[name].get('findings') or []
-        if findings:
-            blocks.append(Table(
-                [f'findings in {name}', 'number', 'of'],
-                [[item['text'], str(item['count']), str(item['total'])]
-                 for item in findings]))
-    classes = list(dict.fromkeys(item['name'] for name in names
-                                 for item in splits[name]['classes']))
-    by_name = {name: {item['name']: item for item in splits[name]['classes']}
-               for name in names}
-    blocks.append(Table(
-        ['class', *(f'{name} {what}' for name in names for what in ('images', 'objects'))],
-        [[label, *(f'{by_name[name].get(label, {}).get(what, 0):,}'
-                   for name in names for what in ('images', 'objects'))]
-         for label in classes], shown=12))
-    return Section('Data', blocks)
+def _detector(cfg: Config, checkpoint: Path, folder: Path) -> Part:
+    # mmdet may not be installed where classifiers are trained, nor mmpretrain here
+    from mmasvit.report import detection, detector_run
+    found = detector_run.detect(cfg, checkpoint, folder)
+    evaluation = detection.evaluate(found)
+    cost = costs.count(cfg, found.shape)
+    return Part(
+        [*detection.score_tiles(evaluation),
+         *costs.tiles(cost, found.seconds, found.device),
+         Tile('held-out images', f'{len(found.images):,}')],
+        [*detection.sections(found, evaluation),
+         costs.section(cost, found.shape, found.seconds, found.device)])
+
+
+def _classifier(cfg: Config, checkpoint: Path, folder: Path) -> Part:
+    from mmasvit.report import classification, classifier_run
+    said = classifier_run.classify(cfg, checkpoint, folder)
+    cost = costs.count(cfg, said.shape)
+    return Part(
+        [*classification.score_tiles(said), *costs.tiles(cost, said.seconds, said.device)],
+        [*classification.sections(said, partial(classifier_run.read_images, cfg)),
+         costs.section(cost, said.shape, said.seconds, said.device)])
