@@ -1,6 +1,6 @@
 """The sections of a detector's page that need its detections."""
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Sequence
 
 import numpy as np
 from pycocotools.coco import COCO
