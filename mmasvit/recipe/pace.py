@@ -1,10 +1,12 @@
 """How fast this machine trains a config."""
 import time
+import warnings
 from typing import List, NamedTuple
 
 import torch
 import torch.multiprocessing
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -50,6 +52,9 @@ def _measure(rank: int, path: str, processes: int, threads: int, begun: float,
     device = torch.device(f'cuda:{rank}' if torch.cuda.is_available() else 'cpu')
     if device.type == 'cpu':
         torch.set_num_threads(threads)
+    # the log of these weights is nobody's concern, nor are warnings of mmdet's own code
+    MMLogger.get_instance('pace', log_level='ERROR')
+    warnings.simplefilter('ignore')
     cfg = Config.fromfile(path)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     cfg.val_dataloader.sampler.shuffle = True
@@ -65,7 +70,8 @@ def _measure(rank: int, path: str, processes: int, threads: int, begun: float,
     model.eval()
     loader = Runner.build_dataloader(cfg.val_dataloader, seed=rank)
     with torch.no_grad():
-        batches = _time(loader, model.val_step, TIMED_VALIDATIONS, device)
+        batches = _time(loader, model.val_step, 1 + TIMED_VALIDATIONS, device)
+    batches = batches[1:] or batches  # workers start with the first
     results.put(Pace(start, sum(steps) / len(steps),
                      sum(batches) / len(batches) * len(loader) / processes))
 
