@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from parts.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
+from common.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
 
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.token_schedule import TABLE_6_EPOCHS, saving

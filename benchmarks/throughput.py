@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
 import torch
-from parts.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
+from common.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
                                backbone_macs, check_names, is_detector, make_step,
                                peak_memory)
 

@@ -13,7 +13,7 @@ test_dataloader.dataset.data=data/imagenet/train``. ``randomness.seed`` is the s
 Expected: members near 29, 53 and 88 M parameters with configs. The paper's are (3,1,4,2) x
 88, (3,1,5,2) x 116 and (5,2,5,2) x 180 after 5 hours on a V100. No run gives two of these:
 from the first to the second it is one block and 32 % of width, more than a step, and no
-sequence of steps leads from either to the third (tests/test_search/test_scaling.py). Ours
+sequence of steps leads from either to the third (tests/test_scaling/test_growth.py). Ours
 near 88 M, seeds 0 to 2: (5,1,4,3) x 144, (5,1,5,2) x 148 and (5,1,4,3) x 132, in 32 minutes
 on two CPU cores without the random walks (docs/auto_scaling.md).
 """

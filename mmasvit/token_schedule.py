@@ -3,7 +3,8 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from mmasvit.errors import InputError
-from mmasvit.topology import FAMILY, TOKEN_STRIDE, TOKEN_STRIDES, token_grids
+from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES, token_grids
+from mmasvit.topology import FAMILY
 
 # Table 6 of the paper, its epochs counted from 0 here: milestones, saved FLOPs in %.
 TABLE_6: Dict[str, Tuple[Tuple[Tuple[int, int], ...], float]] = {

@@ -7,7 +7,7 @@ import pytest
 from helpers import ROOT, TOOLS, fails, load, tool_imports
 from mmengine.config import DictAction
 
-from mmasvit.datasets.shapes_coco import ShapesSettings
+from mmasvit.shapes.coco import ShapesSettings
 from mmasvit.engine.launch import load_config
 from mmasvit.errors import InputError
 

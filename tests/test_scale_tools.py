@@ -14,7 +14,7 @@ from test_search_tools import wait_for_lines
 
 from mmasvit.engine.launch import measuring
 from mmasvit.errors import InputError
-from mmasvit.search.work import MEASUREMENTS
+from mmasvit.measuring.evaluator import MEASUREMENTS
 
 SCALE = 'tools/scale_topology.py'
 DEMO = 'configs/scale_topology_demo.py'

@@ -99,7 +99,7 @@ def time_table(families) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Read everything, print the tables."""
-    from mmasvit.search.family import read_family
+    from mmasvit.scaling.report import read_family
     folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
     families = [read_family(folder) for folder in folders]
     targets_table(families)

@@ -82,7 +82,7 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit.errors import InputError
     from mmasvit.search.comparison import group, rate
     from mmasvit.search.figures import plot_comparison
-    from mmasvit.search.results import read_results
+    from mmasvit.search.report import read_results
     folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
     searches = [read_results(folder) for folder in folders]
     groups = group(searches)

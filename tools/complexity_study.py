@@ -27,8 +27,8 @@ def work(items: List, processes: int, folder: str) -> None:
     from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                                TimeElapsedColumn, TimeRemainingColumn)
 
-    from mmasvit.engine.study import run_item
-    from mmasvit.engine.workers import run_items
+    from mmasvit.study.study import run_item
+    from mmasvit.study.pool import run_items
     todo = [item for item in items if not item.path.exists()]
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn(), TimeRemainingColumn())
@@ -44,7 +44,7 @@ def work(items: List, processes: int, folder: str) -> None:
 
 def report(items: List, folder: str) -> None:
     """Write table, csv, json and figure, and print the table."""
-    from mmasvit.engine.study import collect, correlate
+    from mmasvit.study.study import collect, correlate
     from mmasvit.files import TableFile, replacing, write_json
     from mmasvit.tables import print_table
     from mmasvit.visualization import plot_study
@@ -79,8 +79,8 @@ def main(args: argparse.Namespace) -> None:
     import torch
 
     from mmasvit.engine import launch, preflight
-    from mmasvit.engine.study import check_study, plan_items
     from mmasvit.errors import InputError
+    from mmasvit.study.study import check_study, plan_items
     if args.processes is not None and args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
     cfg = launch.load_config(args.config, args.cfg_options)

@@ -37,7 +37,7 @@ def find_images(path: str) -> List[Path]:
     Raises:
         InputError: If there is none, or one is missing or damaged.
     """
-    from mmasvit.datasets.checks import check_images
+    from mmasvit.coco.images import check_images
     from mmasvit.errors import InputError
     if os.path.isdir(path):
         images = sorted(item for item in Path(path).iterdir()
@@ -83,9 +83,9 @@ def category_ids(cfg, classes: List[str]) -> Dict[str, int]:
     """Ids of the classes: the dataset's own if its annotation file is at hand."""
     ann_file = (cfg.get('test_evaluator') or {}).get('ann_file')
     if ann_file and os.path.isfile(ann_file):
-        from mmasvit.datasets.checks import read_coco
-        known = {category['name']: category['id']
-                 for category in read_coco(ann_file, classes)['categories']}
+        from mmasvit.coco.annotations import CocoFile
+        known = {category.get('name'): category.get('id')
+                 for category in CocoFile.read(ann_file).categories}
         if set(classes) <= set(known):
             return {name: known[name] for name in classes}
     return {name: number for number, name in enumerate(classes, 1)}

@@ -51,8 +51,8 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def make(args: argparse.Namespace) -> None:
     """Write what the command line asks for and is not there."""
-    from mmasvit.datasets.crops import check_crop_size, make_classification_crops
-    from mmasvit.datasets.shapes_coco import ShapesSettings, make_shapes_coco
+    from mmasvit.shapes.crops import check_crop_size, make_classification_crops
+    from mmasvit.shapes.coco import ShapesSettings, make_shapes_coco
     settings = ShapesSettings(args.images, args.val_images, args.size, args.seed)
     if args.crops is not None:
         check_crop_size(args.crops)

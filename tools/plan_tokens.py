@@ -61,9 +61,9 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit import analysis
     from mmasvit.engine.hooks.elastic_tokens import count_backbones, find_elastic
     from mmasvit.engine.launch import load_config
+    from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES
     from mmasvit.token_schedule import (format_costs, format_plan, format_table_6,
                                         saving)
-    from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES
     shape = analysis.check_shape(args.shape, least=max(TOKEN_STRIDES))
     cfg = load_config(args.config, args.cfg_options)
     hook = find_hook(cfg)

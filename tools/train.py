@@ -1,5 +1,6 @@
 """Train the model of a config: detector, classifier, or anything else that runs."""
 import argparse
+import os
 from typing import List, Optional
 
 import _cli
@@ -20,11 +21,15 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then train."""
-    from mmasvit.engine import launch, preflight
+    from mmengine.dist import is_main_process
+
+    from mmasvit.engine import checkpoints, launch, preflight
+    from mmasvit.engine.optimizers import use_bf16
     from mmasvit.errors import InputError
+    from mmasvit.files import write_json
     cfg = launch.load_config(args.config, args.cfg_options)
-    if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
-        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+    if args.amp:
+        use_bf16(cfg.optim_wrapper)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
@@ -32,8 +37,19 @@ def main(args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
-    preflight.check_data(cfg, images=not args.no_data_check)
-    launch.build_runner(cfg).train()
+    checkpoint = checkpoints.read(cfg.load_from) if cfg.get('load_from') else None
+    if checkpoint and cfg.get('resume'):
+        checkpoints.check_resumable(checkpoint, cfg.load_from)
+        checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
+    data = preflight.check_data(cfg, images=not args.no_data_check)
+    if is_main_process():
+        write_json(os.path.join(cfg.work_dir, 'data.json'), data.to_json())
+    with launch.refusing(cfg):
+        runner = launch.build_runner(cfg)
+        if checkpoint:
+            checkpoints.check_fit(runner.model, checkpoint, cfg.load_from,
+                                  whole=cfg.get('resume', False))
+        runner.train()
     launch.leave()
 
 

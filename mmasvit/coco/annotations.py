@@ -13,7 +13,8 @@ import orjson
 
 from mmasvit.errors import InputError
 
-NO_MASK, POLYGONS, RLE = 0, 1, 2
+NO_MASK, POLYGONS, RLE = 0, 1, 2  # kinds of masks
+WHOLE, PARTLY_LOST, UNREADABLE = 0, 1, 2  # faults of masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,12 @@ class Annotations:
             where they are no four numbers.
         areas: Pixels, ``(n, )`` float64; NaN where there is no number.
         crowds: Whether ``iscrowd`` is set, ``(n, )`` bool.
-        no_crowds: Where there is no ``iscrowd`` that is 0 or 1, ``(n, )`` bool.
+        no_crowds: Where there is no ``iscrowd``, or null, ``(n, )`` bool.
+        odd_crowds: Where it is there and neither 0 nor 1, ``(n, )`` bool.
         ignored: Whether ``ignore`` is set, which mmdet leaves out, ``(n, )`` bool.
         masks: ``(n, )`` int8; 0 none, 1 polygons, 2 RLE.
-        bad_masks: Masks that have no usable polygon or no usable RLE, ``(n, )`` bool.
+        mask_faults: ``(n, )`` int8; 0 none, 1 mmdet leaves out a part or all of the mask
+            (polygons of an odd number of values or fewer than six), 2 it cannot be read.
         rle_sizes: ``(n, 2)`` int64, height and width that an RLE states; 0 elsewhere.
     """
     ids: List[Any]
@@ -60,9 +63,10 @@ class Annotations:
     areas: np.ndarray
     crowds: np.ndarray
     no_crowds: np.ndarray
+    odd_crowds: np.ndarray
     ignored: np.ndarray
     masks: np.ndarray
-    bad_masks: np.ndarray
+    mask_faults: np.ndarray
     rle_sizes: np.ndarray
 
     def __len__(self) -> int:
@@ -151,15 +155,16 @@ def _images(rows: List[dict]) -> Images:
 
 def _annotations(rows: List[dict]) -> Annotations:
     crowds = [row.get('iscrowd') for row in rows]
-    masks, bad_masks, sizes = _masks(rows)
+    masks, faults, sizes = _masks(rows)
     return Annotations(
         ids=_ids(rows, 'id'), image_ids=_ids(rows, 'image_id'),
         category_ids=_ids(rows, 'category_id'),
         boxes=_boxes(rows), areas=_numbers(rows, 'area'),
         crowds=np.array([bool(crowd) for crowd in crowds], bool),
-        no_crowds=np.array([crowd not in (0, 1) for crowd in crowds], bool),
+        no_crowds=np.array([crowd is None for crowd in crowds], bool),
+        odd_crowds=np.array([crowd not in (None, 0, 1) for crowd in crowds], bool),
         ignored=np.array([bool(row.get('ignore')) for row in rows], bool),
-        masks=masks, bad_masks=bad_masks, rle_sizes=sizes)
+        masks=masks, mask_faults=faults, rle_sizes=sizes)
 
 
 def _ids(rows: List[dict], key: str) -> List[Any]:
@@ -201,9 +206,9 @@ def _has_type(values: Sequence, types: tuple) -> bool:
 
 
 def _masks(rows: List[dict]) -> tuple:
-    """What kind each mask is, whether nothing of it can be used, sizes of RLEs."""
+    """Kinds of the masks, their faults, and the sizes that RLEs state."""
     kinds = np.zeros(len(rows), np.int8)
-    bad = np.zeros(len(rows), bool)
+    faults = np.zeros(len(rows), np.int8)
     sizes = np.zeros((len(rows), 2), np.int64)
     for i, row in enumerate(rows):
         mask = row.get('segmentation')
@@ -211,20 +216,21 @@ def _masks(rows: List[dict]) -> tuple:
             continue
         if isinstance(mask, list):
             kinds[i] = POLYGONS
-            bad[i] = not all(map(_is_polygon, mask))
+            faults[i] = max(map(_polygon_fault, mask))
         elif isinstance(mask, dict):
             kinds[i] = RLE
             size = mask.get('size')
-            bad[i] = not (isinstance(mask.get('counts'), (list, str))
-                          and isinstance(size, list) and len(size) == 2
-                          and set(map(type, size)) <= {int})
-            if not bad[i]:
+            if (isinstance(size, list) and len(size) == 2 and set(map(type, size)) <= {int}
+                    and isinstance(mask.get('counts'), (list, str))):
                 sizes[i] = size
+            else:
+                faults[i] = UNREADABLE
         else:
-            bad[i] = True
-    return kinds, bad, sizes
+            faults[i] = UNREADABLE
+    return kinds, faults, sizes
 
 
-def _is_polygon(points: Any) -> bool:
-    return (isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0
-            and set(map(type, points)) <= {int, float})
+def _polygon_fault(points: Any) -> int:
+    if not isinstance(points, list) or not set(map(type, points)) <= {int, float}:
+        return UNREADABLE
+    return WHOLE if len(points) >= 6 and len(points) % 2 == 0 else PARTLY_LOST

@@ -1,4 +1,4 @@
-"""Data sets and a sampler; generated sets are imported by name: they need ``shapely``."""
+"""Data sets that configs name, and a sampler."""
 from mmasvit.datasets.npz import NpzDataset
 from mmasvit.datasets.probe_images import ProbeImages
 from mmasvit.datasets.stream import StreamSampler

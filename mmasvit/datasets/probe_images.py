@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmasvit.complexity.probe import generator, noise_images
+from mmasvit.complexity.untrained import generator, noise_images
 from mmasvit.datasets.npz import read_npz
 from mmasvit.errors import InputError
 

@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmasvit.engine.preflight import check_checkpoint, check_seed, check_writable
+from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
@@ -134,7 +135,7 @@ def build_runner(cfg: Config) -> Runner:
     try:
         if 'runner_type' in cfg:
             return RUNNERS.build(cfg)
-        return Runner.from_cfg(cfg)
+        return CarefulRunner.from_cfg(cfg)
     except (KeyError, TypeError) as error:
         line = ' '.join(str(error).strip('"').split())
         if not re.search(r'unexpected keyword argument|missing \d+ required|is not in the'
@@ -146,6 +147,19 @@ def build_runner(cfg: Config) -> Runner:
 @contextmanager
 def measuring(cfg: Config) -> Iterator[None]:
     """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
+    """
+    try:
+        with refusing(cfg):
+            yield
+    except KeyboardInterrupt:
+        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
+              '--resume goes on', file=sys.stderr)
+        raise
+
+
+@contextmanager
+def refusing(cfg: Config) -> Iterator[None]:
+    """Around a run: one that is refused leaves nothing in its work directory.
 
     Some settings are checked by what a Runner builds, when its log is open already. A run
     that had begun keeps all it wrote, whatever ends it.
@@ -153,10 +167,6 @@ def measuring(cfg: Config) -> Iterator[None]:
     there = set(os.listdir(cfg.work_dir))
     try:
         yield
-    except KeyboardInterrupt:
-        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
-              '--resume goes on', file=sys.stderr)
-        raise
     except InputError:
         new = set(os.listdir(cfg.work_dir)) - there
         # what mmengine writes while it builds a Runner; with anything else, it had begun

@@ -5,7 +5,7 @@ Small modules around plain functions; the Runner's part is in ``mmasvit.engine.l
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.reward import MovingAverage, RelativeReward, scores
 from mmasvit.search.space import Constraint, Space
-from mmasvit.search.work import Evaluator, MeasurementFile
+from mmasvit.measuring.evaluator import Evaluator, MeasurementFile
 
 __all__ = [
     'Constraint', 'Evaluator', 'MeasurementFile', 'MovingAverage', 'RelativeReward',

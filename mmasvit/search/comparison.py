@@ -5,10 +5,10 @@ from statistics import fmean, stdev
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from mmasvit.errors import InputError
-from mmasvit.search.results import Finished
+from mmasvit.search.report import Finished
 from mmasvit.search.reward import scores
 from mmasvit.search.space import values_of
-from mmasvit.search.work import first_difference
+from mmasvit.measuring.evaluator import first_difference
 from mmasvit.topology import SEARCH_SPACE, Topology
 
 # What a search is made with, beside its setting and images: entries of topology.json.

@@ -6,7 +6,7 @@ from typing import Dict, List, Optional, Sequence, Union
 import numpy as np
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from mmasvit.search.members import PUBLISHED_RULES, Extent, Member
+from mmasvit.scaling.family import PUBLISHED_RULES, Extent, Member
 from mmasvit.search.space import values_of
 from mmasvit.topology import FAMILY, Topology
 from mmasvit.visualization import plt, save_figure

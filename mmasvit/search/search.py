@@ -3,14 +3,14 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import torch
 
-from mmasvit.complexity.probe import generator
+from mmasvit.complexity.untrained import generator
 from mmasvit.errors import InputError
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.reward import SIGNS, MovingAverage, RelativeReward, Values, scores
 from mmasvit.search.space import Choice, Constraint, table_costs
 from mmasvit.search.strategies import (STRATEGIES, check_evolution, evolve, most_likely,
                                        sample)
-from mmasvit.search.work import Evaluator
+from mmasvit.measuring.evaluator import Evaluator
 from mmasvit.topology import Topology
 
 Row = Dict[str, object]  # one topology of one step: text, numbers

@@ -3,13 +3,13 @@ import torch
 import torch.nn.functional as F
 
 from mmasvit.complexity.measures.registry import measure
-from mmasvit.complexity.probe import Probe, generator
+from mmasvit.complexity.untrained import UntrainedNetwork, generator
 
 NUM_CLASSES = 10
 
 
 @measure(higher_is_better=True)
-def grad_norm(probe: Probe) -> float:
+def grad_norm(probe: UntrainedNetwork) -> float:
     """Sum over the weights of their gradients' norms, cross-entropy on random labels.
 
     A random linear classifier stands on the features, so that the measure needs no

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmasvit.complexity import Setting, measure_repeat
 from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
-from mmasvit.search.work import MEASUREMENTS, Evaluator, MeasurementFile, Repeat
+from mmasvit.measuring.evaluator import MEASUREMENTS, Evaluator, MeasurementFile, Repeat
 from mmasvit.topology import Topology
 from mmasvit.version import __version__
 

@@ -4,7 +4,7 @@ from typing import Protocol
 from mmengine.hooks import Hook
 
 from mmasvit.errors import InputError
-from mmasvit.search.work import first_difference
+from mmasvit.measuring.evaluator import first_difference
 
 
 class StatefulLoop(Protocol):
