@@ -6,12 +6,10 @@ from mmasvit.errors import one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_run_arguments
+    from mmasvit.engine.launch import add_replay_argument, add_run_arguments
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)
-    parser.add_argument('--resume', action='store_true',
-                        help='go on after an interruption; so does a run without it, '
-                        'since nothing in the work directory is measured twice')
+    add_replay_argument(parser)
     return parser.parse_args()
 
 
@@ -20,10 +18,10 @@ def main() -> None:
     args = parse_args()
     from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
-    preflight.check_loop(cfg, 'AutoScaleLoop', 'test_cfg')
+    preflight.check_loop(cfg, 'AutoScaleLoop')
     launch.prepare(cfg, args)
     with launch.measuring(cfg):
-        launch.build_runner(cfg).test()
+        launch.build_runner(cfg).train()
     launch.leave()
 
 

@@ -6,10 +6,10 @@ from mmasvit.errors import one_line_errors
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_resume_argument, add_run_arguments
+    from mmasvit.engine.launch import add_replay_argument, add_run_arguments
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)
-    add_resume_argument(parser)
+    add_replay_argument(parser)
     return parser.parse_args()
 
 
@@ -20,7 +20,6 @@ def main() -> None:
     cfg = launch.load_config(args.config, args.cfg_options)
     preflight.check_loop(cfg, 'TopologySearchLoop')
     launch.prepare(cfg, args)
-    launch.set_resume(cfg, args)
     with launch.measuring(cfg):
         launch.build_runner(cfg).train()
     launch.leave()

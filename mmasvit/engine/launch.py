@@ -3,22 +3,22 @@ import argparse
 import logging
 import os
 import re
-import shutil
 import sys
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Iterator, Optional
 
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
-from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmasvit.engine.preflight import check_checkpoint, check_seed, check_writable
+from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_seed,
+                                      check_writable)
 from mmasvit.errors import InputError
+from mmasvit.lock import locked
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -55,6 +55,13 @@ def add_resume_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from CHECKPOINT, or without a value from the latest '
                         'one in the work directory')
+
+
+def add_replay_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resume`` of the tools that measure."""
+    parser.add_argument('--resume', action='store_true',
+                        help='go on after an interruption; so does a run without it, '
+                        'since nothing in the work directory is measured twice')
 
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
@@ -171,27 +178,34 @@ def build_runner(cfg: Config) -> Runner:
 
 
 @contextmanager
+def alone(cfg: Config) -> Iterator[None]:
+    """Around a run: no second one works in its work directory meanwhile.
+
+    Raises:
+        InputError: If one does; in a job of several processes on the first of them.
+    """
+    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID',
+                                               'OMPI_COMM_WORLD_RANK'))
+    is_first = cfg.launcher == 'none' or next(filter(None, ranks), '0') == '0'
+    with locked(cfg.work_dir) if is_first else nullcontext():
+        yield
+
+
+@contextmanager
 def measuring(cfg: Config) -> Iterator[None]:
     """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
 
-    Some settings are checked by what a Runner builds, when its log is open already. A run
-    that had begun keeps all it wrote, whatever ends it.
+    Raises:
+        InputError: If the run is refused.
     """
-    there = set(os.listdir(cfg.work_dir))
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
-              '--resume goes on', file=sys.stderr)
-        raise
-    except InputError:
-        new = set(os.listdir(cfg.work_dir)) - there
-        # what mmengine writes while it builds a Runner; with anything else, it had begun
-        logs = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
-        if is_main_process() and new <= logs | {os.path.basename(cfg.filename or '')}:
-            for path in (Path(cfg.work_dir, name) for name in new):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
+    with alone(cfg):
+        check_measuring(cfg)
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f'what was measured is kept in {cfg.work_dir}; the same command goes '
+                  'on, with --resume or without', file=sys.stderr)
+            raise
 
 
 def leave() -> None:
