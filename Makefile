@@ -28,10 +28,10 @@ help:
 set-up:
 	@'$(PYTHON)' -c '' 2>/dev/null || { echo 'set-up: no working Python 3$(PYTHON:%= at %):' \
 		'install Python 3.11, or name one: make PYTHON=/path/to/python3.11' >&2; exit 2; }
-	@'$(PYTHON)' tools/set_up.py
+	@'$(PYTHON)' scripts/set_up.py
 
 demo: set-up
-	@.venv/bin/python tools/demo.py
+	@.venv/bin/python scripts/demo.py
 
 test: set-up
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests -p no:cacheprovider -q \

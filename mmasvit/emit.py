@@ -6,6 +6,7 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
+from mmasvit.config_text import quotable
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
 from mmasvit.topology import FAMILY, Topology
@@ -106,23 +107,17 @@ def _from_here(path: Path) -> str:
 
 
 def _write(path: Path, base: str, docstring: str, ending: str) -> None:
-    text = (_shipped_configs() / '_base_' / base).read_text(encoding='utf-8')
+    text = (shipped_configs() / '_base_' / base).read_text(encoding='utf-8')
     own = ast.parse(text).body[0]  # the base's docstring
     body = ''.join(text.splitlines(keepends=True)[own.end_lineno:])
     about = ast.get_docstring(ast.parse(text)).split('\n\n')
     recipe = '\n\n'.join(about[1:])
     with replacing(path) as temporary:
-        Path(temporary).write_text(f'"""{_quotable(docstring)}\n{recipe}\n"""\n'
+        Path(temporary).write_text(f'"""{quotable(docstring)}\n{recipe}\n"""\n'
                                    f'{body.lstrip()}\n{ending}', encoding='utf-8')
 
 
-def _quotable(text: str) -> str:
-    """Text, names of folders in it, as it can stand in a docstring."""
-    text = text.replace('\\', '\\\\').replace('"""', '\\"\\"\\"')
-    return text.encode('utf-8', 'backslashreplace').decode()
-
-
-def _shipped_configs() -> Path:
+def shipped_configs() -> Path:
     """The folder ``configs/`` of the checkout, or of the installed package."""
     package = Path(__file__).resolve().parent
     for folder in (package.parent / 'configs', package / '.mim' / 'configs'):

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 from typing import List, Mapping, NamedTuple, Sequence, Tuple
 
 from mmasvit.errors import InputError
-from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES, token_grids
+from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES, token_grids
+
 
 class TokenStage(NamedTuple):
     """A part of a run with one token stride.

@@ -4,7 +4,8 @@ import pytest
 from mmasvit.errors import InputError
 from mmasvit.paper import RELATIVE_MACS, TABLE_6, TABLE_6_EPOCHS
 from mmasvit.token_schedule import TokenSchedule, format_plan, saving
-from mmasvit.topology import FAMILY, TOKEN_STRIDES
+from mmasvit.geometry import TOKEN_STRIDES
+from mmasvit.topology import FAMILY
 
 
 def test_strides_change_exactly_at_the_milestones():

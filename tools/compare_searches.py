@@ -1,23 +1,24 @@
 """Compare finished topology searches: table 3 over seeds, and strategies by score."""
 import argparse
 import os
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
-from mmasvit.tables import print_table
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _cli.Parser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='DIR',
                         help='work directories of tools/search_topology.py')
     parser.add_argument('--out', metavar='FILE.png', help='draw the scores over the '
                         'evaluations; the searches must share a setting')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def searches_table(groups) -> None:
     """A row per search."""
+    from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
         for search in searches:
@@ -34,6 +35,7 @@ def table_3(groups) -> None:
     """A column per kind of search: mean over seeds (deviation over mean)."""
     from mmasvit.paper import TABLE_3
     from mmasvit.search.comparison import found_values, policy_values
+    from mmasvit.tables import print_table
     columns = {'paper': {name: f'{mean:.1f} ({relative:.1f})'
                          for name, (mean, relative) in TABLE_3.items()}}
     for name, searches in groups.items():
@@ -52,6 +54,7 @@ def table_3(groups) -> None:
 def scores_table(groups, rated) -> None:
     """A row per kind of search, with the spread over seeds."""
     from mmasvit.stats import Spread
+    from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
         histories = [rated[search.folder] for search in searches]
@@ -68,11 +71,11 @@ def scores_table(groups, rated) -> None:
                 rows)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Read everything, print the tables, draw the figure."""
-    args = parse_args()
     import numpy as np
 
+    from mmasvit.errors import InputError
     from mmasvit.search.comparison import group, rate
     from mmasvit.search.figure import plot_comparison
     from mmasvit.search.report import read_results
@@ -98,5 +101,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

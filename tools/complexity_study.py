@@ -5,30 +5,31 @@ Writes to the work directory: study.csv (a row per topology), study.json and tab
 study.png (every measure against accuracy). The same command goes on after a stop.
 """
 import argparse
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_config_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser, 'config file of a classifier with study=dict(...)')
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_config_arguments(parser, 'config file of a classifier with study=dict(...)')
     parser.add_argument('--work-dir', required=True, help='folder for all results')
     parser.add_argument('--processes', type=int, metavar='N',
                         help='processes that share the work; default: one per GPU, or '
                         'per core without one')
-    return parser.parse_args()
+    _cli.add_replay_argument(parser)
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check, work, report."""
-    args = parse_args()
     import os
 
     import torch
 
     from mmasvit.engine import launch, preflight
+    from mmasvit.errors import InputError
     from mmasvit.lock import locked
     from mmasvit.progress import progress_bar
     from mmasvit.study.items import Progress, check_study
@@ -56,5 +57,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

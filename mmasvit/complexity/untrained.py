@@ -10,9 +10,10 @@ from mmasvit.complexity.curve import circle_basis, curve_derivatives, even_angle
 from mmasvit.complexity.features import PooledFeatures, pooled_features
 from mmasvit.complexity.setting import Setting
 from mmasvit.errors import InputError
+from mmasvit.geometry import lay_windows, token_grids
 from mmasvit.models.as_vit import AsViT
 from mmasvit.random import Purpose, generator
-from mmasvit.topology import Topology, lay_windows, token_grids
+from mmasvit.topology import Topology
 
 # Attention scores in one second-order pass; each takes about 100 bytes there.
 SECOND_ORDER_SCORES = 2**25

@@ -1,5 +1,6 @@
-"""Data sets that configs name."""
+"""Data sets that configs name, and a sampler."""
 from mmasvit.datasets.npz import NpzDataset
 from mmasvit.datasets.probe_images import ProbeImages
+from mmasvit.datasets.stream import StreamSampler
 
-__all__ = ['NpzDataset', 'ProbeImages']
+__all__ = ['NpzDataset', 'ProbeImages', 'StreamSampler']

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 import torch
 import torch.distributed
@@ -19,50 +19,6 @@ from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_s
                                       check_writable)
 from mmasvit.errors import InputError
 from mmasvit.lock import locked
-
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-def add_config_arguments(parser: argparse.ArgumentParser,
-                         what: str = 'config file') -> None:
-    """Add what :func:`load_config` takes."""
-    parser.add_argument('config', help=what)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
-                        help='override settings of the config, as in '
-                        'train_dataloader.batch_size=4')
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config and the flags that every tool around a Runner shares."""
-    add_config_arguments(parser)
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
-                        "the config's, or work_dirs/<name of the config>")
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none',
-                        help='how the processes were started')
-    # torch.distributed.launch passes it; torchrun sets the variable instead
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)
-
-
-def add_data_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the flag of the tools that call :func:`preflight.check_data`."""
-    parser.add_argument('--no-data-check', action='store_true',
-                        help='do not look at every image file before starting')
-
-
-def add_resume_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--resume`` of the tools whose runs leave checkpoints."""
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from CHECKPOINT, or without a value from the latest '
-                        'one in the work directory')
-
-
-def add_replay_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--resume`` of the tools that measure."""
-    parser.add_argument('--resume', action='store_true',
-                        help='go on after an interruption; so does a run without it, '
-                        'since nothing in the work directory is measured twice')
-
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
     """Apply ``--resume``, when :func:`prepare` has settled the work directory.
@@ -105,17 +61,27 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     return whole
 
 
-def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
+def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Config:
     """Read a config file.
+
+    Args:
+        path: The file.
+        cfg_options: Settings to override, as mmengine's ``--cfg-options`` takes them:
+            words such as ``'train_dataloader.batch_size=4'``.
 
     Raises:
         InputError: If it (or a config it builds on) is missing or cannot be read.
     """
     if not os.path.isfile(path):
         raise InputError(f'config {path} does not exist')
+    given = argparse.Namespace(changes={})
+    try:
+        DictAction('--cfg-options', 'changes')(None, given, cfg_options)
+    except AssertionError as error:  # brackets without their other half
+        raise InputError(f'--cfg-options: {error}') from None
     try:
         cfg = Config.fromfile(path)
-        cfg.merge_from_dict(cfg_options or {})
+        cfg.merge_from_dict(given.changes)
     except InputError:
         raise
     except Exception as error:  # a config is a program: anything can go wrong in it

@@ -1,21 +1,22 @@
 """Every check that a run must pass before it starts."""
+import copy
 import os
 import tempfile
 import zipfile
 from types import SimpleNamespace
-from typing import Iterator, List, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
-from mmengine.registry import DATASETS, LOOPS, MODELS
-from rich.progress import track
+from mmengine.registry import LOOPS, MODELS
 
 from mmasvit.arguments import whole_number
-from mmasvit.datasets import checks
+from mmasvit.coco.report import DataReport
+from mmasvit.engine.data import inspect_data
 from mmasvit.errors import InputError
+from mmasvit.measuring.sharing import on_main_process
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LOADERS = ('train_dataloader', 'val_dataloader')
 
 
 def check_seed(randomness: dict) -> None:
@@ -92,75 +93,38 @@ def check_measuring(cfg: Config) -> None:
 
 
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
-               images: bool = True) -> None:
+               images: bool = True) -> DataReport:
     """Check the data that a config's loaders name, as far as it lies on local disks.
 
+    One process does it for all. What can be put right is, in the config and in copies
+    below its work directory, and said.
+
     Args:
-        cfg: The config.
+        cfg: The config; its datasets and evaluators may be changed.
         loaders: Which of its loaders will be used.
         images: Whether to look at every image file of COCO datasets.
+
+    Returns:
+        What there is.
 
     Raises:
         InputError: If data is missing, damaged, or not of the model's classes.
     """
-    paths = set()
-    for loader in loaders:
-        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
-            paths.update(_check_dataset(cfg, dataset))
-    if images and paths and is_main_process():
-        total = len(paths)
-        checks.check_images(
-            sorted(paths), track=lambda faults: track(
-                faults, 'looking at the images', total=total, transient=True))
+    names = [name for loader in loaders
+             for name in (loader, loader.replace('dataloader', 'evaluator'))
+             if cfg.get(name) is not None]
 
+    def inspect_once():
+        report = inspect_data(cfg, loaders, images)
+        if report.refusals:
+            first, *others = report.refusals
+            more = f' (and {len(others)} more, see tools/check_data.py)' if others else ''
+            raise InputError(first + more)
+        for line in report.remarks:
+            print(f'data: {line}')
+        return report, {name: copy.deepcopy(cfg[name]) for name in names}
 
-def _datasets(cfg: Optional[dict]) -> Iterator[dict]:
-    """The innermost datasets under wrappers such as RepeatDataset and ConcatDataset."""
-    if not cfg:
-        return
-    if cfg.get('dataset') or cfg.get('datasets'):
-        for inner in cfg.get('datasets') or [cfg['dataset']]:
-            yield from _datasets(inner)
-    else:
-        yield cfg
-
-
-def _check_dataset(cfg: Config, dataset: dict) -> List[str]:
-    """Check one dataset's files but for the images; return those."""
-    root, ann_file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
-    if '://' in root or '://' in ann_file:
-        return []  # not on a local disk
-    if root and not os.path.isdir(root):
-        raise InputError(f'data_root {root} does not exist')
-    if not str(dataset.get('type', '')).endswith('CocoDataset'):
-        return []
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if not classes:
-        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-            classes = registry.get(dataset['type']).METAINFO['classes']
-    coco = checks.read_coco(os.path.join(root, ann_file), classes)
-    _check_num_classes(cfg.get('model') or {}, classes)
-    folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
-    return checks.coco_image_paths(coco, folder)
-
-
-def _check_num_classes(model: dict, classes: Tuple[str, ...]) -> None:
-    """Compare the heads of a two-stage or one-stage detector with the dataset."""
-    for name in ('roi_head', 'bbox_head'):
-        for predicted in _find(model.get(name), 'num_classes'):
-            if predicted != len(classes):
-                raise InputError(
-                    f"the model's {name} predicts {predicted} classes, the dataset has "
-                    f'{len(classes)}: set num_classes in every head')
-
-
-def _find(cfg, key: str) -> Iterator:
-    """All values under ``key`` anywhere in nested dicts and lists."""
-    if isinstance(cfg, dict):
-        for name, value in cfg.items():
-            if name == key:
-                yield value
-            yield from _find(value, key)
-    elif isinstance(cfg, (list, tuple)):
-        for value in cfg:
-            yield from _find(value, key)
+    report, checked = on_main_process(inspect_once)
+    for name in names:
+        cfg[name] = checked[name]
+    return report

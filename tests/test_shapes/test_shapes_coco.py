@@ -1,16 +1,15 @@
 """The set on disk: all of it or nothing, the same bytes each time, crops, tool."""
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers import ROOT, call
 from pycocotools.coco import COCO
 
 from mmasvit.shapes.crops import (in_plain_view, make_classification_crops,
@@ -18,7 +17,7 @@ from mmasvit.shapes.crops import (in_plain_view, make_classification_crops,
 from mmasvit.shapes.scenes import CATEGORIES, make_image
 from mmasvit.shapes.coco import ShapesSettings, make_shapes_coco
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'make_shapes_coco.py'
+TOOL = 'tools/make_shapes_coco.py'
 SMALL_SET = ShapesSettings(images=10, val_images=8, size=128, seed=7)
 
 
@@ -29,15 +28,6 @@ def coco_dir(tmp_path_factory):
     assert make_shapes_coco(out_dir, SMALL_SET, workers=2)
     assert make_classification_crops(out_dir, 32, workers=2)
     return out_dir
-
-
-@pytest.fixture(scope='module')
-def tool():
-    """Import the command line tool."""
-    spec = importlib.util.spec_from_file_location('make_shapes_coco', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def contents(root):
@@ -145,19 +135,6 @@ def test_squares_stay_in_the_image(bbox, expected):
 # --------------------------------------------------------------------------- the tool
 
 
-def run(tool, capsys, *args):
-    """Run the tool; return its status, its output and its only line of errors."""
-    status = 0
-    try:
-        tool.main([str(arg) for arg in args])
-    except SystemExit as stop:
-        status = stop.code
-    out, err = capsys.readouterr()
-    if status:
-        assert err.startswith('error: ') and err.count('\n') == 1
-    return status, out, err
-
-
 @pytest.mark.parametrize('args, complaint', [
     (['--images', '0'], 'images must be from 1'),
     (['--images', '-3'], 'images must be from 1'),
@@ -169,13 +146,13 @@ def run(tool, capsys, *args):
     (['--crops', '4'], 'crops must be from 16'),
     (['--colour', 'red'], 'unrecognized arguments'),
 ])
-def test_bad_options_write_nothing(tool, capsys, tmp_path, args, complaint):
-    status, _, err = run(tool, capsys, tmp_path / 'out', *args)
+def test_bad_options_write_nothing(tmp_path, args, complaint):
+    status, _, err = call(TOOL, tmp_path / 'out', *args)
     assert status == 2 and complaint in err
     assert not list(tmp_path.iterdir())
 
 
-def test_places_that_cannot_be_written(tool, capsys, tmp_path):
+def test_places_that_cannot_be_written(tmp_path):
     file, full = tmp_path / 'file', tmp_path / 'full'
     file.write_text('mine')
     full.mkdir()
@@ -183,39 +160,39 @@ def test_places_that_cannot_be_written(tool, capsys, tmp_path):
     before = contents(tmp_path)
     for place, complaint in ((file, 'is a file'), (file / 'below', 'cannot write'),
                              (full, 'thesis.tex'), ('/proc/shapes', 'cannot write')):
-        status, _, err = run(tool, capsys, place, '--images', 1)
+        status, _, err = call(TOOL, place, '--images', 1)
         assert status == 2 and complaint in err
     assert contents(tmp_path) == before
 
 
-def test_a_finished_set_is_left_alone(tool, capsys, tmp_path):
+def test_a_finished_set_is_left_alone(tmp_path):
     place = tmp_path / 'deep' / 'out'
     args = [place, '--images', 2, '--val-images', 1, '--size', 64]
-    assert run(tool, capsys, *args)[:2] == (
+    assert call(TOOL, *args)[:2] == (
         0, f'{place}: 2 training and 1 held-out images of 64 px written\n')
     image = place / 'train2017' / '000000000001.jpg'
     written = image.stat().st_mtime_ns
-    status, out, _ = run(tool, capsys, *args)
+    status, out, _ = call(TOOL, *args)
     assert status == 0 and 'already there' in out
-    status, out, _ = run(tool, capsys, *args, '--crops', 16)
+    status, out, _ = call(TOOL, *args, '--crops', 16)
     assert 'already there' in out and 'crops of 16 px written' in out
     assert image.stat().st_mtime_ns == written
 
-    status, _, err = run(tool, capsys, *args, '--seed', 5)
+    status, _, err = call(TOOL, *args, '--seed', 5)
     assert status == 2 and 'seed 0 instead of 5' in err
-    status, _, err = run(tool, capsys, *args, '--crops', 32)
+    status, _, err = call(TOOL, *args, '--crops', 32)
     assert status == 2 and 'crops' in err
     image.unlink()
-    status, _, err = run(tool, capsys, *args)
+    status, _, err = call(TOOL, *args)
     assert status == 2 and '1 of 2 images' in err
 
 
-def test_a_set_of_another_version_is_refused(tool, capsys, tmp_path):
+def test_a_set_of_another_version_is_refused(tmp_path):
     args = [tmp_path / 'out', '--images', 1, '--val-images', 1, '--size', 64]
-    assert run(tool, capsys, *args)[0] == 0
+    assert call(TOOL, *args)[0] == 0
     path = tmp_path / 'out' / 'annotations' / 'instances_val2017.json'
     path.write_text(path.read_text().replace('"generator":1', '"generator":99'))
-    status, _, err = run(tool, capsys, *args)
+    status, _, err = call(TOOL, *args)
     assert status == 2 and 'version 99' in err
 
 
@@ -238,7 +215,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 def test_an_interrupt_leaves_nothing(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, TOOL, tmp_path / 'out'], stderr=subprocess.PIPE, text=True,
+        [sys.executable, ROOT / TOOL, tmp_path / 'out'], stderr=subprocess.PIPE, text=True,
         start_new_session=True,
         # a job in a shell's background ignores the signal, and its children with it
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))

@@ -1,6 +1,5 @@
 """The complexity study with real Runners, small: whole, killed, resumed, refused."""
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmasvit.complexity import MEASURES
@@ -110,10 +109,7 @@ class TestBadInput:
         (['train_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),
     ])
     def test_one_line(self, config, options, message):
-        pairs = dict(option.split('=', 1) for option in options)
-        cfg = load_config(str(config), {
-            key: DictAction._parse_iterable(value)
-            for key, value in pairs.items()})
+        cfg = load_config(str(config), options)
         with pytest.raises(InputError, match=message) as error:
             check_study(cfg)
         assert '\n' not in str(error.value)
