@@ -72,6 +72,13 @@ def add_resume_argument(parser: argparse.ArgumentParser) -> None:
                         'one in the work directory')
 
 
+def add_replay_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resume`` of the tools that measure."""
+    parser.add_argument('--resume', action='store_true',
+                        help='go on after an interruption; so does a run without it, '
+                        'since nothing in the work directory is measured twice')
+
+
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run a tool whose command line has been read; bad input ends it in one line."""
     try:
