@@ -13,7 +13,7 @@ from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology
 from mmasvit.errors import InputError
 from mmasvit.scaling.growth import GrowthRule
-from mmasvit.search.space import Constraint, table_costs
+from mmasvit.limits import Constraint
 from mmasvit.topology import FAMILY
 
 MEASURED = []
@@ -99,8 +99,8 @@ def test_what_is_left_behind(tmp_path):
             grown = Topology.parse(one['topology'])
             for name, value in table(rule.measured(grown)).items():
                 assert float(one[name]) == pytest.approx(value, abs=2e-3)
-            assert {name: int(one[name]) for name in ('params', 'macs')} == table_costs(
-                grown)
+            assert {name: int(one[name]) for name in ('params', 'macs')} == 
+                grown.costs()
     sizes = [member['params'] for member in result['members']]
     assert sizes[-2] < 15e6 <= sizes[-1] <= 18e6
     assert '12 networks from 16 choices, 4 the same as another' in logged(tmp_path)
@@ -205,7 +205,7 @@ def test_the_papers_protocol_measures_the_real_width(tmp_path):
 
 def test_widths_at_their_cap_are_said(tmp_path):
     wide = '2,2,1|2,1,1|2,1,1|2,1,1|16,1024'
-    size = table_costs(Topology.parse(wide))['params']
+    size = Topology.parse(wide).costs()['params']
     result, history, _ = scale(tmp_path, arch=wide, random_walks=0, constraint=None,
                                stop=dict(params=size + 1), targets=dict(params=[size]))
     assert [row['measured'] for row in history] == ['4']

@@ -17,7 +17,7 @@ from mmasvit.complexity import Measured, Setting, measure_topology
 from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.search.reward import scores
-from mmasvit.search.space import Space, table_costs, values_of
+from mmasvit.search.space import Space, values_of
 from mmasvit.topology import SEARCH_SPACE
 
 SMALL = dict({name: values[:1] for name, values in SEARCH_SPACE.items()},
@@ -126,7 +126,7 @@ def test_what_is_left_behind(tmp_path):
         for name, value in table(topology).items():
             assert float(row[name]) == pytest.approx(value, abs=2e-3)
         costs = {name: int(row[name]) for name in ('params', 'macs')}
-        assert costs == table_costs(topology)
+        assert costs == topology.costs()
         parts = [float(row[f'{name}_reward']) for name in table(topology)]
         assert sum(parts) == float(row['reward'])
     found = Topology.parse(result['topology'])
@@ -208,12 +208,12 @@ def test_what_cannot_be_measured_is_avoided(tmp_path):
 
 @pytest.mark.parametrize('strategy', ['reinforce', 'evolution'])
 def test_limits_hold_for_all_that_is_measured(tmp_path, strategy):
-    limit = sorted(table_costs(topology)['params'] for topology in members())[30]
+    limit = sorted(topology.costs()['params'] for topology in members())[30]
     MEASURED.clear()
     result, _ = search(tmp_path, max_iters=150, constraint=dict(params=limit),
                        strategy=strategy, evolution=dict(population=10, tournament=5))
-    assert all(table_costs(topology)['params'] <= limit for topology, _ in MEASURED)
-    assert table_costs(Topology.parse(result['topology']))['params'] <= limit
+    assert all(topology.costs()['params'] <= limit for topology, _ in MEASURED)
+    assert Topology.parse(result['topology']).costs()['params'] <= limit
 
 
 def test_real_measures_go_into_the_history(tmp_path):

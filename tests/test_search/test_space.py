@@ -5,7 +5,8 @@ import pytest
 
 from mmasvit import Topology
 from mmasvit.errors import InputError
-from mmasvit.search.space import Constraint, Space, table_costs, values_of
+from mmasvit.limits import Constraint
+from mmasvit.search.space import Space, values_of
 from mmasvit.topology import FAMILY, SEARCH_SPACE, space_entropy, space_size
 
 # small enough to enumerate, with both kinds of trade-off: heads and splits
@@ -57,14 +58,14 @@ def test_bad_spaces(choices, line):
 
 
 def test_costs_are_the_tables():
-    costs = table_costs(FAMILY['seed'])
+    costs = FAMILY['seed'].costs()
     assert round(costs['params'] / 1e6, 2) == 2.42 and round(costs['macs'] / 1e9, 2) == .49
 
 
 @pytest.mark.parametrize('name', ['params', 'macs'])
 def test_limits_are_inclusive(name):
     topology = FAMILY['seed']
-    cost = table_costs(topology)[name]
+    cost = topology.costs()[name]
     assert Constraint(**{name: cost}).allows(topology)
     assert not Constraint(**{name: cost - 1}).allows(topology)
     assert Constraint().allows(topology)
@@ -75,7 +76,7 @@ def test_limits_are_inclusive(name):
 def test_impossible_limits_are_found_exactly(name, choices):
     """The cheapest member by brute force is the border."""
     space = Space(choices)
-    least = min(table_costs(topology)[name] for topology in members(space))
+    least = min(topology.costs()[name] for topology in members(space))
     Constraint(**{name: least}).check(space)
     with pytest.raises(InputError, match='no topology of the space has at most'):
         Constraint(**{name: least - 1}).check(space)

@@ -5,7 +5,8 @@ import torch
 from mmasvit.errors import InputError
 from mmasvit.search import strategies
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.space import Constraint, Space, table_costs
+from mmasvit.limits import Constraint
+from mmasvit.search.space import Space
 from mmasvit.search.strategies import check_evolution, evolve, most_likely, sample
 
 
@@ -19,8 +20,8 @@ def test_samples_keep_the_limits_and_follow_the_conditional():
                                 in Space().choices.items()}, 'K2': [2, 3, 4]})
     with torch.no_grad():
         policy.logits['K2'].copy_(torch.tensor([.1, .3, .6]).log())
-    costs = [table_costs(policy.space.topology(tuple(
-        k if name == 'K2' else 0 for name in policy.space.choices)))['params']
+    costs = [policy.space.topology(tuple(
+        k if name == 'K2' else 0 for name in policy.space.choices)).costs()['params']
         for k in range(3)]
     limit = Constraint(params=costs[1])
     place = list(policy.space.choices).index('K2')
@@ -36,7 +37,7 @@ def test_samples_keep_the_limits_and_follow_the_conditional():
 def test_a_limit_that_only_few_keep(monkeypatch):
     policy = TopologyPolicy()
     monkeypatch.setattr(strategies, 'TRIES', 100)
-    least = table_costs(policy.space.topology((0, ) * 12))['params']
+    least = policy.space.topology((0, ) * 12).costs()['params']
     with pytest.raises(InputError, match='none of 100 topologies drawn'):
         sample(policy, Constraint(params=least), draw())
 
@@ -74,7 +75,7 @@ def test_evolution_starts_at_random_and_then_mutates_one_value_of_a_living_one()
 def test_evolution_keeps_the_limits():
     space = Space()
     cheap = space.topology((0, ) * 12)
-    limit = Constraint(params=table_costs(cheap)['params'] + 60_000)
+    limit = Constraint(params=cheap.costs()['params'] + 60_000)
     past = [(0, ) * 12] * 10
     for seed in range(20):
         child = evolve(space, limit, draw(seed), past, lambda: [0.] * 10, 10, 3)
