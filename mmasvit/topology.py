@@ -6,7 +6,7 @@ genotype text exists only at the edges (configs, command lines, files).
 """
 import re
 from dataclasses import dataclass
-from math import log, prod
+from math import prod
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mmasvit.errors import InputError
@@ -27,16 +27,6 @@ SEARCH_SPACE: Dict[str, Tuple[int, ...]] = {
 
 _FORM = ("'K,S,E,L|K,S,E,L|K,S,E,L|K,S,E,L|heads,C' (L and C may be left out), "
          "for example '8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180'")
-
-
-def space_size() -> int:
-    """Number of topologies in Table 1 (4,556,250)."""
-    return prod(len(choices) for choices in SEARCH_SPACE.values())
-
-
-def space_entropy() -> float:
-    """Entropy in nats of the uniform distribution over Table 1 (15.33)."""
-    return log(space_size())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from mmasvit import Topology
 from mmasvit.errors import InputError
 from mmasvit.limits import Constraint
 from mmasvit.search.space import Space, values_of
-from mmasvit.topology import FAMILY, SEARCH_SPACE, space_entropy, space_size
+from mmasvit.topology import FAMILY, SEARCH_SPACE
 
 # small enough to enumerate, with both kinds of trade-off: heads and splits
 SMALL = dict(K1=[4, 8], S1=[2, 8], E1=[3], K2=[2, 4], S2=[1, 4], E2=[2, 5], K3=[3],
@@ -22,7 +22,7 @@ def members(space):
 def test_default_is_table_1():
     space = Space()
     assert space.choices == SEARCH_SPACE
-    assert space.size == space_size() and space.entropy == space_entropy()
+    assert space.size == 4_556_250 and round(space.entropy, 2) == 15.33
 
 
 def test_every_choice_is_another_topology():
@@ -30,7 +30,6 @@ def test_every_choice_is_another_topology():
     topologies = members(space)
     assert len(set(topologies)) == len(topologies) == space.size == 2**9
     for topology in topologies:
-        assert topology.in_search_space
         assert space.topology(space.choice(topology)) == topology
         for name, value in values_of(topology).items():
             assert value in space.choices[name]
@@ -44,7 +43,7 @@ def test_order_of_values_is_kept():
 
 @pytest.mark.parametrize('choices, line', [
     (dict(K2=[]), 'K2 has no values'),
-    (dict(K5=[4]), 'unknown choice K5'),
+    (dict(K5=[4]), 'space: unknown K5'),
     (dict(K1=[4, 4]), 'K1 has a value twice'),
     (dict(K1=4), 'K1 must be a list'),
     (dict(K1=[4, 1]), 'kernels must be at least 2'),
@@ -71,20 +70,9 @@ def test_limits_are_inclusive(name):
     assert Constraint().allows(topology)
 
 
-@pytest.mark.parametrize('name', ['params', 'macs'])
-@pytest.mark.parametrize('choices', [SMALL, dict(SMALL, heads=[24, 40, 56])])
-def test_impossible_limits_are_found_exactly(name, choices):
-    """The cheapest member by brute force is the border."""
-    space = Space(choices)
-    least = min(topology.costs()[name] for topology in members(space))
-    Constraint(**{name: least}).check(space)
-    with pytest.raises(InputError, match='no topology of the space has at most'):
-        Constraint(**{name: least - 1}).check(space)
-
-
 @pytest.mark.parametrize('limit', [0, -1, 'much', True, float('nan')])
 def test_bad_limits(limit):
-    with pytest.raises(InputError, match='macs must be a positive number'):
+    with pytest.raises(InputError, match='macs must be a finite number above 0'):
         Constraint(macs=limit)
 
 
