@@ -29,10 +29,15 @@ def add_config_arguments(parser: argparse.ArgumentParser,
                          what: str = 'config file') -> None:
     """Add what :func:`mmasvit.engine.launch.load_config` takes."""
     parser.add_argument('config', help=what)
+    add_options_argument(parser, 'override settings of the config, as in '
+                         'train_dataloader.batch_size=4')
+
+
+def add_options_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--cfg-options``."""
     # Words as they are: what they mean is mmengine's to say, which is not loaded yet.
     parser.add_argument('--cfg-options', nargs='+', action='extend', type=_setting,
-                        metavar='K=V', help='override settings of the config, as in '
-                        'train_dataloader.batch_size=4')
+                        metavar='K=V', help=what)
 
 
 def _setting(word: str) -> str:

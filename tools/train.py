@@ -23,12 +23,13 @@ def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then train."""
     from mmengine.dist import is_main_process
 
-    from mmasvit.engine import launch, preflight
+    from mmasvit.engine import checkpoints, launch, preflight
+    from mmasvit.engine.optimizers import use_bf16
     from mmasvit.errors import InputError
     from mmasvit.files import write_json
     cfg = launch.load_config(args.config, args.cfg_options)
-    if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
-        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+    if args.amp:
+        use_bf16(cfg.optim_wrapper)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
@@ -36,10 +37,19 @@ def main(args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
     launch.set_resume(cfg, args)
-    data = preflight.check_data(cfg, images=not args.no_data_check)
-    if is_main_process():
-        write_json(os.path.join(cfg.work_dir, 'data.json'), data.to_json())
-    launch.build_runner(cfg).train()
+    checkpoint = checkpoints.read(cfg.load_from) if cfg.get('load_from') else None
+    if checkpoint and cfg.get('resume'):
+        checkpoints.check_resumable(checkpoint, cfg.load_from)
+        checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
+    with launch.training(cfg):
+        data = preflight.check_data(cfg, images=not args.no_data_check)
+        if is_main_process():
+            write_json(os.path.join(cfg.work_dir, launch.DATA_FILE), data.to_json())
+        runner = launch.build_runner(cfg)
+        if checkpoint:
+            checkpoints.check_fit(runner.model, checkpoint, cfg.load_from,
+                                  whole=cfg.get('resume', False))
+        runner.train()
     launch.leave()
 
 

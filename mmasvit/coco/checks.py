@@ -8,7 +8,7 @@ from typing import Callable, List, Optional
 
 import numpy as np
 
-from mmasvit.coco.annotations import NO_MASK, PARTLY_LOST, RLE, UNREADABLE
+from mmasvit.coco.annotations import LOST, NO_MASK, PARTLY_LOST, RLE, UNREADABLE
 from mmasvit.coco.findings import Finding, shown
 from mmasvit.coco.view import View, repeated
 
@@ -307,12 +307,15 @@ def mask_broken(view: View) -> Optional[Finding]:
 
 
 def polygon_short(view: View) -> Optional[Finding]:
-    asked = _masks_asked(view)
-    bad = asked & (view.coco.annotations.mask_faults == PARTLY_LOST)
+    """mmdet leaves such polygons out; pycocotools reads four numbers as a box."""
+    asked, faults = _masks_asked(view), view.coco.annotations.mask_faults
+    lost = asked & (faults == LOST)
+    bad = lost | asked & (faults == PARTLY_LOST)
     return _finding('polygon-short', view.use.masks_scored, int(bad.sum()),
-                    int(asked.sum()), 'objects have polygons of fewer than three '
-                    'points or of an odd number of values, which are left out; '
-                    'annotations', _ids(view, bad))
+                    int(asked.sum()), 'objects have polygons of fewer than three points '
+                    'or of an odd number of values, which are left out; '
+                    f'{int(lost.sum())} have no other and are ignored; annotations',
+                    _ids(view, bad))
 
 
 CHECKS: List[Check] = [

@@ -29,6 +29,8 @@ from mmasvit.coco.report import DataReport, SplitReport
 from mmasvit.coco.view import Use, View
 from mmasvit.errors import InputError
 
+MENDED_FOLDER = 'annotations'  # of a work directory: what the run reads in place of yours
+
 
 @dataclass
 class Split:
@@ -276,7 +278,7 @@ def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...],
         split.dataset['metainfo'] = dict(info, classes=order)
     kinds = {finding.kind for finding in findings}
     if cfg.get('work_dir') and kinds & set(MENDED):
-        path = os.path.abspath(Path(cfg.work_dir, 'annotations', f'{split.name}.json'))
+        path = os.path.abspath(Path(cfg.work_dir, MENDED_FOLDER, f'{split.name}.json'))
         mend(view, path, order if 'category-order' in kinds else None)
         for metric in split.metrics:
             if metric.get('ann_file') and _same(metric['ann_file'], view.coco.path):

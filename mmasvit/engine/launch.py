@@ -3,6 +3,7 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import sys
 import zipfile
 from contextlib import contextmanager, nullcontext
@@ -12,13 +13,19 @@ from typing import Iterator, Optional, Sequence
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmasvit.engine.data import MENDED_FOLDER
 from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_seed,
                                       check_writable)
+from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
 from mmasvit.lock import locked
+
+DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
+
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
     """Apply ``--resume``, when :func:`prepare` has settled the work directory.
@@ -134,7 +141,7 @@ def build_runner(cfg: Config) -> Runner:
     try:
         if 'runner_type' in cfg:
             return RUNNERS.build(cfg)
-        return Runner.from_cfg(cfg)
+        return CarefulRunner.from_cfg(cfg)
     except (KeyError, TypeError) as error:
         line = ' '.join(str(error).strip('"').split())
         if not re.search(r'unexpected keyword argument|missing \d+ required|is not in the'
@@ -159,10 +166,12 @@ def alone(cfg: Config) -> Iterator[None]:
 
 @contextmanager
 def measuring(cfg: Config) -> Iterator[None]:
-    """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
+    """Around a run that measures: alone in its work directory, and checked first.
+
+    Interrupted it loses nothing.
 
     Raises:
-        InputError: If the run is refused.
+        InputError: If an argument is wrong, or another run works there.
     """
     with alone(cfg):
         check_measuring(cfg)
@@ -171,6 +180,31 @@ def measuring(cfg: Config) -> Iterator[None]:
         except KeyboardInterrupt:
             print(f'what was measured is kept in {cfg.work_dir}; the same command goes '
                   'on, with --resume or without', file=sys.stderr)
+            raise
+
+
+@contextmanager
+def training(cfg: Config) -> Iterator[None]:
+    """Around a training: alone in its work directory; refused it leaves nothing there.
+
+    Whether a checkpoint fits shows when the model is built, and its Runner's log is open.
+
+    Raises:
+        InputError: If the run is refused, or another one works there.
+    """
+    with alone(cfg):
+        there = set(os.listdir(cfg.work_dir))
+        try:
+            yield
+        except InputError:
+            new = set(os.listdir(cfg.work_dir)) - there
+            # what is written before the first step; with anything else, it had begun
+            before = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
+            before |= {os.path.basename(cfg.filename or ''), DATA_FILE,
+                       MENDED_FOLDER}
+            if is_main_process() and new <= before:
+                for path in (Path(cfg.work_dir, name) for name in new):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise
 
 

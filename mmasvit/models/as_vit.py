@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmasvit.errors import InputError
 from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
-                              TOKEN_STRIDES, plan_windows)
+                              TOKEN_STRIDES, plan_windows, window_reaches)
 from mmasvit.models import pretrained
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
@@ -41,6 +41,11 @@ class AsViT(BaseModule):
             the genotype and the position embedding's grid refer to it. Defaults to 224.
         use_abs_pos_embed: Whether to learn a position embedding. It is resized
             (bicubic) to the grid in use, at run time and on load. Defaults to True.
+        use_rel_pos_bias: Whether attention learns a bias for each offset between two
+            tokens of a window. It starts at zero. Defaults to False.
+        use_conv_pos_embed: Whether each block adds a 3 x 3 depthwise convolution of its
+            tokens to them, which tells them where the border is and reaches across
+            windows. It starts at zero. Defaults to False.
         output_norm: Whether each output has a norm of its own. Defaults to True.
         shift_windows: Whether every other block shifts its windows by half a window, so
             that neighbours exchange what they know; those at the border are cut, not
@@ -67,6 +72,10 @@ class AsViT(BaseModule):
             position embedding, k these and the first k stages. Defaults to -1.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
             Defaults to False.
+        residual_init_scale: Factor of the initial weights of the last layer of each
+            residual branch, after ``init_cfg``: 0 lets every block start as the
+            identity, ``(2 * blocks)**-0.5`` keeps the sum of all branches at the size
+            of one. Defaults to 1.
         init_cfg: Initialisation. With ``dict(type='Pretrained', checkpoint=...,
             prefix='backbone.')`` every tensor must fit: see
             :func:`mmasvit.models.pretrained.load_pretrained`. Defaults to truncated
@@ -99,14 +108,15 @@ class AsViT(BaseModule):
     def __init__(self, arch: Union[str, dict, Topology] = 'small', in_channels: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  pretrain_img_size: int = PRETRAIN_IMG_SIZE,
-                 use_abs_pos_embed: bool = True, output_norm: bool = True,
+                 use_abs_pos_embed: bool = True, use_rel_pos_bias: bool = False,
+                 use_conv_pos_embed: bool = False, output_norm: bool = True,
                  shift_windows: bool = False,
                  global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
                  global_img_size: int = GLOBAL_IMG_SIZE,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
                  norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
-                 with_cp: bool = False,
+                 with_cp: bool = False, residual_init_scale: float = 1.,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
@@ -115,8 +125,10 @@ class AsViT(BaseModule):
                                                  frozen_stages)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
         self.pretrain_img_size = pretrain_img_size
+        self.use_conv_pos_embed = use_conv_pos_embed
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
+        self.residual_init_scale = residual_init_scale
         self.token_stride = TOKEN_STRIDE
 
         self.patch_embed = Tokenizer(in_channels, topology.widths[0],
@@ -128,6 +140,7 @@ class AsViT(BaseModule):
         rates = torch.linspace(0, drop_path_rate, sum(topology.depths)).tolist()
         self.windows = plan_windows(topology.splits, topology.depths, pretrain_img_size,
                                     shift_windows, global_blocks, global_img_size)
+        reaches = window_reaches(topology.splits, pretrain_img_size)
         self.stages = ModuleList()
         for i in range(max(self.out_indices) + 1):
             start, depth = sum(topology.depths[:i]), topology.depths[i]
@@ -136,7 +149,8 @@ class AsViT(BaseModule):
             self.stages.append(AsViTStage(
                 topology.widths[i], topology.heads[i], topology.expansions[i],
                 self.windows[i], rates[start:start + depth], downsample or None,
-                norm_cfg=norm_cfg, with_cp=with_cp))
+                norm_cfg=norm_cfg, with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
+                rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
         if output_norm:
             for i in self.out_indices:
                 self.add_module(f'norm{i}',
@@ -178,17 +192,28 @@ class AsViT(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise; a pretrained checkpoint replaces what it holds."""
-        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        cfgs = self.init_cfg
+        cfgs = [cfgs] if isinstance(cfgs, dict) else list(cfgs)
         checkpoints = [cfg for cfg in cfgs
                        if cfg['type'] in ('Pretrained', PretrainedInit)]
         # mmengine would load them without a word about what does not fit
         self.init_cfg = [cfg for cfg in cfgs if cfg not in checkpoints] or INIT_CFG
-        if not self.is_init and self.pos_embed is not None:
+        first_time = not self.is_init
+        if first_time and self.pos_embed is not None:
             trunc_normal_(self.pos_embed, std=.02)
         super().init_weights()
+        if first_time:
+            self._scale_residuals()
         for cfg in checkpoints:
             pretrained.load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'),
                                        cfg.get('map_location', 'cpu'))
+
+    @torch.no_grad()
+    def _scale_residuals(self) -> None:
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.attn.proj.weight *= self.residual_init_scale
+                block.ffn.layers[1].weight *= self.residual_init_scale
 
     def set_attn_impl(self, attn_impl: str, fuse_downsample: Optional[bool] = None
                       ) -> None:
@@ -251,7 +276,8 @@ class AsViT(BaseModule):
         """
         return self.topology.count_macs(
             size, token_stride=token_stride or self.token_stride,
-            out_indices=self.out_indices, windows=self.windows)
+            out_indices=self.out_indices, windows=self.windows,
+            use_conv_pos_embed=self.use_conv_pos_embed)
 
     def forward(self, x: Tensor, token_stride: Optional[int] = None
                 ) -> Tuple[Tensor, ...]:

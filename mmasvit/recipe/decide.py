@@ -1,10 +1,12 @@
 """What suits a set: sizes, schedule, rates. Pure functions; each says why in one line."""
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from mmasvit.errors import InputError
 from mmasvit.recipe.facts import DataFacts
+from mmasvit.recipe.pace import Pace
 
 # A detector sees objects well from its smallest anchors to half its input; the middle of
 # the objects' sizes, the root of the 10th times the 90th percentile, goes to the middle.
@@ -20,6 +22,7 @@ PASSES = (12, 300)
 LEAST_SEEN = 2000
 SHORTEST_EPOCH = 50  # iterations: below, starting the epoch would be what takes time
 VALIDATIONS = 10
+VALIDATION_SHARE = 0.2  # of a given time, at most
 
 
 class Sizing(NamedTuple):
@@ -138,7 +141,7 @@ def plan(images: int, batch: int, seen: int, from_scratch: bool,
         length = max(1, round(seen / validations / batch)) * batch
         if images < length < SHORTEST_EPOCH * batch:
             length = SHORTEST_EPOCH * batch
-    asked, epochs = epochs is not None, epochs or max(1, round(seen / length))
+    asked, epochs = epochs is not None, epochs or max(1, seen // length)
     iterations = epochs * math.ceil(length / batch)
     of_each = (f'epochs over {images} images' if length == images else
                f'epochs of {length} images out of {images}')
@@ -154,6 +157,28 @@ def images_to_see(images: int, from_scratch: bool) -> int:
     """Images that a training from random weights, or from others, should see."""
     least = SEEN_FROM_SCRATCH if from_scratch else SEEN_FROM_WEIGHTS
     return max(images * PASSES[0], min(least, images * PASSES[1]), LEAST_SEEN)
+
+
+def fit_minutes(minutes: float, pace: Pace, batch: int) -> Tuple[int, int]:
+    """Images that can be seen in a time, and validations in it.
+
+    Args:
+        minutes: The time.
+        pace: How fast the machine is.
+        batch: Images in a step, of all processes.
+
+    Raises:
+        InputError: If it is too short.
+    """
+    seconds = 60 * minutes - pace.start
+    validations = max(1, min(int(VALIDATION_SHARE * seconds / pace.validation),
+                             VALIDATIONS))
+    steps = int((seconds - validations * pace.validation) / pace.step)
+    if steps < 1:
+        raise InputError(
+            f'--minutes {minutes:g} is too short here: the start takes {pace.start:.0f} s, '
+            f'a step {pace.step:.2g} s and a validation {pace.validation:.0f} s')
+    return steps * batch, validations
 
 
 def scale_rate(base_lr: float, base_batch: int, batch: int, adaptive: bool) -> Rate:

@@ -1,6 +1,6 @@
 """What a recipe has to know: of the data and of the config that it builds on."""
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 

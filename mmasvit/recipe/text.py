@@ -214,7 +214,7 @@ def _loaders(recipe: Recipe) -> str:
     loader = dict(batch_size=recipe.batch_size, dataset=train)
     if recipe.schedule.images_per_epoch:
         loader['sampler'] = dict(
-            _delete_=True, type='mmengine.StreamSampler',
+            _delete_=True, type='StreamSampler',
             images_per_epoch=recipe.schedule.images_per_epoch)
     if _imports(recipe):
         loader.update(persistent_workers=False,
