@@ -15,6 +15,7 @@ from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, Windo
 
 CONV_POS_KERNEL = 3  # edge of the convolution that tells tokens where they are
 MAX_WIDTH = 1024  # stage widths C, 2C, 4C, 8C stop growing here (released code)
+NUM_CLASSES = 1000  # of ImageNet-1k, whose classifier the tables of the paper count
 
 # Table 1 of the paper, in the order of the genotype's text. S4 is always 1.
 SEARCH_SPACE: Dict[str, Tuple[int, ...]] = {
@@ -274,6 +275,14 @@ class Topology:
             last = self.widths[max(out_indices)]
             total += last * (last + num_classes)
         return total
+
+    def costs(self) -> Dict[str, int]:
+        """Parameters and multiply-accumulates as tables 4, 5 and 7 count them.
+
+        The classifier with 1000 classes and position embedding on one image of 224 px.
+        """
+        return dict(params=self.count_params(NUM_CLASSES),
+                    macs=self.count_macs((PRETRAIN_IMG_SIZE, ) * 2, NUM_CLASSES))
 
     def _built_stages(self, out_indices: Tuple[int, ...]) -> Iterator['_StageSize']:
         for i in range(max(out_indices) + 1):
