@@ -84,7 +84,7 @@ def category_ids(cfg, classes: List[str]) -> Dict[str, int]:
     ann_file = (cfg.get('test_evaluator') or {}).get('ann_file')
     if ann_file and os.path.isfile(ann_file):
         from mmasvit.coco.annotations import CocoFile
-        known = {category.get('name'): category.get('id')
+        known = {category['name']: category['id']
                  for category in CocoFile.read(ann_file).categories}
         if set(classes) <= set(known):
             return {name: known[name] for name in classes}
