@@ -10,9 +10,8 @@ from typing import Dict, List, Optional, Tuple
 from mmengine.config import Config
 
 from mmasvit.engine.launch import latest_checkpoint, load_config
-from mmasvit.errors import InputError
 from mmasvit.report import charts
-from mmasvit.report.page import (Block, Chart, Charts, Commands, Section, Table, duration,
+from mmasvit.report.page import (Block, Chart, Charts, Commands, Section, duration,
                                  table_of)
 from mmasvit.visualization import read_scalars
 

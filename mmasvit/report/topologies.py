@@ -6,17 +6,20 @@ import base64
 import csv
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from PIL import Image
 
 from mmasvit.errors import InputError
 from mmasvit.report import charts, logs
-from mmasvit.report.page import (Bar, Block, Chart, Charts, Gallery, Page, Panel, Picture,
-                                 Section, Table, Tile, number, table_of)
+from mmasvit.report.page import (Bar, Block, Chart, Charts, Commands, Gallery, Page,
+                                 Panel, Picture, Section, Table, Tile, number, table_of)
 
 SEARCH, FAMILY, STUDY = 'topology.json', 'family.json', 'study.csv'
+FIGURE = 'scaling.png'  # of a scaling
 SMOOTH = 20  # steps of the running mean
 Row = Dict[str, object]
 
@@ -51,7 +54,7 @@ def search_page(folder: Path) -> Page:
                          f'{type(error).__name__} {error}') from None
     return Page(folder.resolve().name, 'topology search', {
         'found': result['topology'], 'strategy': str(result.get('strategy', '–'))},
-        tiles, [*sections, *_rest(folder, result, 'search.png')])
+        tiles, [*sections, _settings_section(folder, result)])
 
 
 def _history_section(rows: Sequence[Row], measures: Sequence[str]) -> Section:
@@ -83,7 +86,7 @@ def _policy_section(policy: Dict[str, Dict[str, float]]) -> Section:
         likely = max(values, key=values.get)
         drawn.append(Chart(name, charts.bars(values, likely, limit=1,
                                              line=1 / len(values))))
-    return Section('Policy', [Charts(drawn)], 'Probability of each value at the end; the '
+    return Section('Policy', [Charts(drawn, small=True)], 'Probability of each value at the end; the '
                    'dashed line is where all began.')
 
 
@@ -107,6 +110,8 @@ def scaling_page(folder: Path) -> Page:
              for target in result['targets']], measures, 'at most')]),
             _growth_section(result, measures),
             Section('Members', [_member_table(members, measures, 'step')])]
+        if (folder / FIGURE).is_file():
+            sections[1].blocks.append(_figure(folder / FIGURE))
         if result.get('comparison'):
             sections.insert(2, _comparison_section(result['comparison']))
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -114,7 +119,7 @@ def scaling_page(folder: Path) -> Page:
                          ) from None
     return Page(folder.resolve().name, 'scaling', {
         'seed': result['seed_topology'], 'grown to': last['topology']}, tiles,
-        [*sections, *_rest(folder, result, 'scaling.png')])
+        [*sections, _settings_section(folder, result)])
 
 
 def _member_table(members: Sequence[Row], measures: Sequence[str], first: str) -> Table:
@@ -150,7 +155,9 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
         if series:
             drawn.append(Chart(_words(measure), charts.lines(
                 series, 'parameters (M)', markers=True, faint=faint)))
-    note = f', beside {len(walks)} random scalings (thin)' if walks else ''
+    note = ''
+    if walks:
+        note = f', beside {len(walks)} random scaling{"s" if len(walks) > 1 else ""} (thin)'
     return Section('How it grew', [Charts(drawn)],
                    f'{len(result["members"])} members{note}.')
 
@@ -216,29 +223,26 @@ def _cloud(rows: Sequence[Row], name: str, accuracies: Sequence[float]):
                          log=bool(x) and 0 < 20 * min(x) < max(x))
 
 
-def _rest(folder: Path, result: dict, figure: str) -> List[Section]:
-    """The run's own figure, what it was made with, and the configs it left."""
-    sections = []
-    path = folder / figure
-    if path.is_file():
-        sections.append(_figure_section(path))
+def _settings_section(folder: Path, result: dict) -> Section:
+    """What a run was made with, and the configs it left."""
     blocks: List[Block] = []
+    configs = sorted(folder.glob('configs/*.py'))
+    if configs:
+        blocks.append(Commands([f'python tools/train.py {shlex.quote(str(path))}'
+                                for path in configs], 'To train what it found'))
     settings = {_words(name): json.dumps(value) if isinstance(value, (dict, list))
                 else str(value) for name, value in result.items()
                 if name not in ('policy', 'space', 'members', 'targets', 'random',
                                 'comparison', 'measures', 'best_seen', 'fields')}
     blocks.append(table_of(settings))
-    configs = sorted(path.name for path in folder.glob('configs/*.py'))
-    if configs:
-        blocks.append(Table(['config', ''], [[f'configs/{name}', ''] for name in configs]))
     environment = logs.environment(folder)
     if environment:
         blocks.append(table_of(environment, caption='as the last run logged it'))
-    return [*sections, Section('Settings and environment', blocks)]
+    return Section('Commands, settings, environment', blocks)
 
 
-def _figure_section(path: Path) -> Section:
-    from PIL import Image
+def _figure(path: Path) -> Gallery:
+    """A figure that the run itself drew."""
     try:
         content = path.read_bytes()
         with Image.open(path) as image:
@@ -246,8 +250,8 @@ def _figure_section(path: Path) -> Section:
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read: {error}') from None
     uri = 'data:image/png;base64,' + base64.b64encode(content).decode()
-    return Section("The run's own figure", [Gallery([Picture(
-        path.name, '', uri, width, height, [Panel('', ())])])])
+    return Gallery([Picture(path.name, 'beside the paper and published rules', uri, width,
+                            height, [Panel('', ())])], size='wide')
 
 
 def _read_json(path: Path) -> dict:
