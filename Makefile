@@ -16,7 +16,8 @@ unexport PYTHONPATH PYTHONHOME
 .PHONY: help set-up demo test bench clean
 
 help:
-	@echo 'make demo     train, score and draw the demo detector on generated data'
+	@echo 'make demo     train a detector on generated data, score it, make a page of it'
+	@echo 'make demo DATA=folder    the same on your own images in COCO format'
 	@echo 'make test     run all tests'
 	@echo 'make bench    run the benchmarks'
 	@echo 'make set-up   only install everything into .venv/ (the others do it by themselves)'
@@ -28,10 +29,10 @@ help:
 set-up:
 	@'$(PYTHON)' -c '' 2>/dev/null || { echo 'set-up: no working Python 3$(PYTHON:%= at %):' \
 		'install Python 3.11, or name one: make PYTHON=/path/to/python3.11' >&2; exit 2; }
-	@'$(PYTHON)' tools/set_up.py
+	@'$(PYTHON)' scripts/set_up.py
 
 demo: set-up
-	@.venv/bin/python tools/demo.py
+	@.venv/bin/python scripts/demo.py $(if $(DATA),'$(DATA)')
 
 test: set-up
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests -p no:cacheprovider -q \

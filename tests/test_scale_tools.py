@@ -8,13 +8,13 @@ import subprocess
 import time
 
 import pytest
+from helpers import ROOT, command, fails, run
 from mmengine.config import Config
 from test_search_tools import wait_for_lines
-from test_tools import ROOT, command, fails, run
 
 from mmasvit.engine.launch import measuring
 from mmasvit.errors import InputError
-from mmasvit.search.work import MEASUREMENTS
+from mmasvit.measuring.evaluator import MEASUREMENTS
 
 SCALE = 'tools/scale_topology.py'
 DEMO = 'configs/scale_topology_demo.py'

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from test_tools import ROOT, command, fails, run
+from helpers import ROOT, command, fails, run
 
 SEARCH = 'tools/search_topology.py'
 DEMO = 'configs/search_topology_demo.py'

@@ -6,20 +6,20 @@ run as mmdet's own counter runs it: every proposal of the region proposal networ
 most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too.
 """
 import argparse
+from typing import List, Optional
 
-from mmasvit.errors import one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_config_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser)
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_config_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
                         help='height and width, or one number for both; default: 224, or '
                         '1024 for a detector')
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers there')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def measure(cfg, shape) -> dict:
@@ -43,9 +43,8 @@ def measure(cfg, shape) -> dict:
                 shape=list(size))
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Print the numbers, and write them if asked to."""
-    args = parse_args()
     from rich.console import Console
     from rich.table import Table
 
@@ -66,5 +65,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

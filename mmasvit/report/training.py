@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from mmengine.config import Config
 
@@ -23,7 +23,7 @@ class Part:
     sections: List[Section]
 
 
-def training_page(folder: Path, options: Optional[dict] = None) -> Page:
+def training_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page:
     """A training's page; what cannot be had any more is left out, and said.
 
     Args:

@@ -1,6 +1,6 @@
 """From a work directory to its page."""
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
@@ -10,7 +10,7 @@ from mmasvit.report.training import FOLDER, training_page
 
 
 def write_report(work_dir: Union[str, Path], out: Optional[Union[str, Path]] = None,
-                 options: Optional[dict] = None) -> Path:
+                 options: Optional[Sequence[str]] = None) -> Path:
     """Write the page of a work directory.
 
     Args:
@@ -38,7 +38,7 @@ def write_report(work_dir: Union[str, Path], out: Optional[Union[str, Path]] = N
     return path
 
 
-def make_page(folder: Path, options: Optional[dict] = None) -> Page:
+def make_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page:
     """The page of whatever a work directory holds.
 
     Raises:

@@ -11,11 +11,11 @@ from mmasvit.errors import InputError
 from mmasvit.files import TableFile
 from mmasvit.search.comparison import Spread, found_values, group, policy_values, rate
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.results import COLUMNS, read_results, write_results
+from mmasvit.search.report import COLUMNS, read_results, write_results
 from mmasvit.search.reward import scores
 from mmasvit.search.search import TopologySearch
 from mmasvit.search.space import values_of
-from mmasvit.search.work import Evaluator
+from mmasvit.measuring.evaluator import Evaluator
 
 
 def measure(topology, repeat):

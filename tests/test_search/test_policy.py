@@ -5,7 +5,7 @@ from itertools import islice, product
 import pytest
 import torch
 
-from mmasvit.complexity.probe import generator
+from mmasvit.complexity.untrained import generator
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.topology import SEARCH_SPACE, space_entropy
 

@@ -9,7 +9,7 @@ from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.reward import MovingAverage
 from mmasvit.search.search import TopologySearch, as_batch
 from mmasvit.search.space import Constraint, table_costs
-from mmasvit.search.work import Evaluator
+from mmasvit.measuring.evaluator import Evaluator
 
 
 def measure(topology, repeat):

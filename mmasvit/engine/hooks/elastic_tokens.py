@@ -9,8 +9,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmasvit.errors import InputError
+from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES
 from mmasvit.token_schedule import TokenSchedule, format_plan
-from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES
 
 
 def find_elastic(model: nn.Module) -> List[nn.Module]:
