@@ -42,11 +42,7 @@ class Evaluation:
 
 
 def evaluate(detections: Detections) -> Evaluation:
-    """Score detections and judge each.
-
-    Raises:
-        InputError: If the annotations cannot be read.
-    """
+    """Score detections and judge each."""
     truth = read_truth(detections.ann_file)
     ids = category_ids(truth, detections.classes)
     image_ids = [image.id for image in detections.images]

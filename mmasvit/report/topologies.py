@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 
 from mmasvit.errors import InputError
+from mmasvit.plotting import SMOOTH, label, running_mean
 from mmasvit.report import charts, logs
 from mmasvit.report.page import (Bar, Block, Chart, Charts, Commands, Gallery, Page,
                                  Panel, Picture, Section, Table, Tile, number, table_of)
 
 SEARCH, FAMILY, STUDY = 'topology.json', 'family.json', 'study.csv'
 FIGURE = 'scaling.png'  # of a scaling
-SMOOTH = 20  # steps of the running mean
 Row = Dict[str, object]
 
 
@@ -33,13 +33,13 @@ def search_page(folder: Path) -> Page:
     result, rows = _read_json(folder / SEARCH), _read_csv(folder / 'history.csv')
     try:
         measures = list(result['measures'])
-        tiles = [Tile(_words(name), _value(result['measures'][name]['mean']))
+        tiles = [Tile(label(name), _value(result['measures'][name]['mean']))
                  for name in measures]
         tiles += [Tile('M parameters', number(result['params'] / 1e6, 2)),
                   Tile('GMACs', number(result['macs'] / 1e9, 2)),
                   Tile('topologies measured', f'{result["topologies_measured"]:,}')]
         best = result['best_seen']
-        found = Table(['', 'topology', *map(_words, measures), 'parameters (M)'], [
+        found = Table(['', 'topology', *map(label, measures), 'parameters (M)'], [
             ['found', result['topology'],
              *(_value(result['measures'][name]['mean']) for name in measures),
              number(result['params'] / 1e6, 2)],
@@ -71,8 +71,8 @@ def _history_section(rows: Sequence[Row], measures: Sequence[str]) -> Section:
         steps, values = steps[known], values[known]
         series = {name: (steps, values)}
         if name != 'entropy':
-            series[f'mean of {SMOOTH} steps'] = (steps, _running_mean(values))
-        drawn.append(Chart(_words(name), charts.lines(
+            series[f'mean of {SMOOTH} steps'] = (steps, running_mean(values))
+        drawn.append(Chart(label(name), charts.lines(
             dict(reversed(series.items())), 'step',
             log=bool(0 < 20 * values.min() < values.max()), faint=[name] if
             len(series) > 1 else [])))
@@ -131,7 +131,7 @@ def _member_table(members: Sequence[Row], measures: Sequence[str], first: str) -
                      *(_value(values[name]['mean'] if name in values else None)
                        for name in measures)])
     return Table([first, 'topology', 'parameters (M)', 'MACs (G)',
-                  *map(_words, measures)], rows, text_columns=2)
+                  *map(label, measures)], rows, text_columns=2)
 
 
 def _growth_section(result: dict, measures: Sequence[str]) -> Section:
@@ -153,7 +153,7 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
             if pairs:
                 series[name] = tuple(zip(*pairs))
         if series:
-            drawn.append(Chart(_words(measure), charts.lines(
+            drawn.append(Chart(label(measure), charts.lines(
                 series, 'parameters (M)', markers=True, faint=faint)))
     note = ''
     if walks:
@@ -165,7 +165,7 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
 def _comparison_section(rows: Sequence[Row]) -> Section:
     return Section('Against random scalings', [Table(
         ['at', 'measure', 'this family', 'random, mean', 'deviation', 'better than'],
-        [[f'{row["size"] / 1e6:g} M {row["cost"]}', _words(row['measure']),
+        [[f'{row["size"] / 1e6:g} M {row["cost"]}', label(row['measure']),
           _value(row['ours']), _value(row['random_mean']),
           _value(row['random_deviation']), f'{row["better_than"]} of {row["walks"]}']
          for row in rows], text_columns=2)])
@@ -192,7 +192,7 @@ def study_page(folder: Path) -> Page:
                   f'{one["seconds"]:.2f}']
                  for name, one in ((name, results[name]) for name in order
                                    if name in results)]
-        drawn = [Chart(_words(name), _cloud(rows, name, accuracies)) for name in order]
+        drawn = [Chart(label(name), _cloud(rows, name, accuracies)) for name in order]
         best = max(rows, key=lambda row: _number(row['accuracy']))
         tiles = [Tile('topologies', str(len(rows))),
                  Tile('accuracy', f'{min(accuracies):.1f} – {max(accuracies):.1f} %',
@@ -219,7 +219,7 @@ def _cloud(rows: Sequence[Row], name: str, accuracies: Sequence[float]):
     known = [(value, accuracy) for value, accuracy in zip(values, accuracies)
              if math.isfinite(value)]
     x, y = zip(*known) if known else ((), ())
-    return charts.points(x, y, _words(name), 'accuracy (%)',
+    return charts.points(x, y, label(name), 'accuracy (%)',
                          log=bool(x) and 0 < 20 * min(x) < max(x))
 
 
@@ -230,7 +230,7 @@ def _settings_section(folder: Path, result: dict) -> Section:
     if configs:
         blocks.append(Commands([f'python tools/train.py {shlex.quote(str(path))}'
                                 for path in configs], 'To train what it found'))
-    settings = {_words(name): json.dumps(value) if isinstance(value, (dict, list))
+    settings = {label(name): json.dumps(value) if isinstance(value, (dict, list))
                 else str(value) for name, value in result.items()
                 if name not in ('policy', 'space', 'members', 'targets', 'random',
                                 'comparison', 'measures', 'best_seen', 'fields')}
@@ -283,14 +283,3 @@ def _number(value: object) -> float:
 def _value(value: Optional[object]) -> str:
     """A measure for people: four digits."""
     return '–' if value is None else f'{float(value):.4g}'
-
-
-def _words(name: str) -> str:
-    return name.replace('_', ' ')
-
-
-def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the last ``SMOOTH`` values, at each place."""
-    total = np.cumsum(values)
-    total[SMOOTH:] -= total[:-SMOOTH].copy()
-    return total / np.minimum(np.arange(1, len(values) + 1), SMOOTH)
