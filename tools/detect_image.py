@@ -101,6 +101,7 @@ def name_classes(model, cfg, checkpoint: dict) -> Tuple[str, ...]:
         InputError: If there are none for as many classes as the detector predicts.
     """
     from mmasvit.engine import checkpoints
+    from mmasvit.errors import InputError
     classes = checkpoints.classes_of(checkpoint) or checkpoints.classes_of_config(cfg)
     heads = [part.num_classes for name, part in model.named_modules()
              if re.search(r'(^|roi_head\.)bbox_head(\.\d+)?$', name)
