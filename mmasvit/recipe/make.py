@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmasvit.analysis import is_detector
 from mmasvit.coco.annotations import CocoFile
 from mmasvit.coco.layouts import Split, find_splits
 from mmasvit.coco.splitting import HELD_OUT, write_split
@@ -154,8 +155,7 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
             line = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'--base {name} cannot be read: {line}') from error
     model = cfg.get('model') or {}
-    if 'train_dataloader' not in cfg or 'neck' not in model or not BaseFacts(
-            Path(full), cfg).head_paths:
+    if not is_detector(cfg) or 'train_dataloader' not in cfg:
         raise InputError(f'--base {name} is not the config of a detector')
     more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
             if part in model or part in (model.get('roi_head') or {})]
