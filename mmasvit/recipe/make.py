@@ -150,13 +150,15 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
         probe = Path(folder, 'base.py')
         probe.write_text(f'_base_ = {literal(full)}\n', encoding='utf-8')
         try:
-            cfg = Config.fromfile(probe)._cfg_dict.to_dict()
+            loaded = Config.fromfile(probe)
         except Exception as error:  # a config is a program: anything can go wrong in it
             line = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'--base {name} cannot be read: {line}') from error
-    model = cfg.get('model') or {}
-    if not is_detector(cfg) or 'train_dataloader' not in cfg:
+    if not isinstance(loaded.get('model'), dict) or not is_detector(loaded) or (
+            'train_dataloader' not in loaded):
         raise InputError(f'--base {name} is not the config of a detector')
+    cfg = loaded._cfg_dict.to_dict()
+    model = cfg['model']
     more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
             if part in model or part in (model.get('roi_head') or {})]
     if more:
