@@ -176,6 +176,9 @@ def _parts(splits: dict, out: Path, seed: int, made: ExitStack) -> Tuple[dict, L
         splits['train'] = splits.pop(next(iter(splits)))
     if 'train' not in splits:
         raise InputError('the set has parts ' + ' and '.join(splits) + ', none to train on')
+    if 'all' in splits:
+        why.append(f'not used: {splits.pop("all").ann_file}, which no name assigns to '
+                   'training or validation')
     coco = CocoFile.read(splits['train'].ann_file)
     if 'val' not in splits and 'test' in splits:
         splits['val'] = splits['test']
