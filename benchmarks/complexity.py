@@ -24,7 +24,7 @@ from mmasvit.complexity import (MEASURES, Setting, condition_number, measure_top
 from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.tables import print_table
-from mmasvit.visualization import plt, save_figure
+from mmasvit.plotting import save_figure, subplots
 
 CHANNELS, IMAGES = 4, 2  # backward passes of the released way that are really run
 
@@ -141,7 +141,7 @@ def compare(quantity, run: int, passes: int, rounds: int) -> dict:
 
 def draw(rows: dict, floors: dict, out_file: str) -> None:
     """Bars of seconds per initialisation, and the floor."""
-    figure, axes = plt.subplots(1, len(rows), figsize=(9, 3), layout='constrained')
+    figure, axes = subplots(1, len(rows), figsize=(9, 3))
     for panel, (name, ways) in zip(axes, rows.items()):
         values = [timing.median for timing in ways.values()]
         bars = panel.barh(list(ways), values, color=['C0', '0.6', '0.8'])
@@ -154,14 +154,19 @@ def draw(rows: dict, floors: dict, out_file: str) -> None:
     save_figure(figure, out_file)
 
 
-def main() -> None:
-    """Time, compare, print, draw."""
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--genotype', default='seed')
     parser.add_argument('--image-size', type=int, default=224, metavar='PX')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--out', default='work_dirs/benchmarks', help='folder')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Time, compare, print, draw."""
+    args = parse_args()
     if args.rounds < 1:
         raise InputError(f'--rounds must be at least 1, got {args.rounds}')
     topology = Topology.of(args.genotype)

@@ -20,7 +20,7 @@ from mmasvit.benchmarking import Timing, alternate
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.files import write_json
 from mmasvit.tables import print_table
-from mmasvit.visualization import plt, save_figure
+from mmasvit.plotting import save_figure, subplots
 
 
 class Series(NamedTuple):
@@ -118,9 +118,8 @@ def show(series: Series) -> None:
 def draw(all_series: List[Series], network: str, path: Path) -> None:
     """Time and memory over pixels and over images, both axes logarithmic."""
     quantities = list(all_series[0].curves)
-    figure, panels = plt.subplots(len(quantities), 2, sharex='col', squeeze=False,
-                                  figsize=(9, 1 + 2.8 * len(quantities)),
-                                  layout='constrained')
+    figure, panels = subplots(len(quantities), 2, sharex='col', squeeze=False,
+                              figsize=(9, 1 + 2.8 * len(quantities)))
     for column, along in enumerate(('pixels', 'images')):
         some = [series for series in all_series if series.along == along]
         for axes, quantity in zip(panels[:, column], quantities):

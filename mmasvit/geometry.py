@@ -118,6 +118,19 @@ def plan_windows(splits: Sequence[int], depths: Sequence[int],
     return tuple(plan)
 
 
+def window_reaches(splits: Sequence[int], pretrain_img_size: int) -> Tuple[int, ...]:
+    """Largest offset of two tokens in a window of each stage at the size of pre-training.
+
+    Args:
+        splits: Attention splits S of the stages.
+        pretrain_img_size: Side of the image in pixels that ``splits`` refer to.
+    """
+    grids = token_grids((pretrain_img_size, ) * 2)
+    return tuple(lay_windows(grid[0], pretrain_img_size, stage_splits,
+                             pretrain_img_size).edge - 1
+                 for grid, stage_splits in zip(grids, splits))
+
+
 def token_dilation(stride: int, kernel: int) -> int:
     """Dilation that spreads the tokenizer's kernel as its tokens are spread (section 4).
 

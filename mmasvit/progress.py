@@ -20,8 +20,8 @@ def progress_bar(total: int, done: int = 0) -> Iterator[Callable[..., None]]:
         done: Steps made before.
 
     Yields:
-        A function of the steps made, a line of text to show beside the bar and, if it
-        has become another, the number of steps in all.
+        A function of the steps made, a function of the line to show beside the bar and,
+        if it has become another, the number of steps in all.
     """
     console = Console(stderr=True)
     if not is_main_process() or not console.is_terminal:
@@ -32,7 +32,7 @@ def progress_bar(total: int, done: int = 0) -> Iterator[Callable[..., None]]:
                   transient=True) as progress, _logs_above():
         task = progress.add_task('', total=total, completed=done)
         yield lambda done, text, total=None: progress.update(
-            task, completed=done, description=text, total=total)
+            task, completed=done, description=text(), total=total)
 
 
 @contextmanager

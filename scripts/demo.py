@@ -1,13 +1,13 @@
-"""The whole way in one command: data, pre-training, detector, scores, pictures.
+"""The whole way in one command: data, a detector trained from nothing, scores, a page.
 
-Generates a COCO-format set of textured shapes, trains the small classifier on crops of
-it, trains Cascade Mask R-CNN on that backbone, evaluates with pycocotools on held-out
-images, and draws curves and detections. Each step is an ordinary command and is printed
-before it runs; what is already there is not done again.
+Without a folder it generates a COCO-format set of textured shapes and trains the small
+Cascade Mask R-CNN of ``configs/cascade_asvit_tiny_shapes.py``; with one (``make demo
+DATA=folder``) it writes a config for the images there and trains that. Each step is an
+ordinary command and is printed before it runs; a training that was cut short goes on.
 """
 import argparse
-import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,13 +18,24 @@ from typing import List, Optional
 from mmasvit.errors import InputError, one_line_errors
 
 ROOT = Path(__file__).resolve().parent.parent
-CLASSIFIER = 'configs/asvit_tiny_shapes.py'
-DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
+SHAPES = 'configs/cascade_asvit_tiny_shapes.py'
+MINUTES = 12  # of training on a folder of one's own
+SAY_EVERY = 15  # seconds between two lines about a training
+
+# what mmengine's log says of a step, and of a validation
+_STEP = re.compile(r'(?:Epoch|Iter)\(train\) +(?:\[(\d+)\])?\[ *(\d+)/(\d+)\].*'
+                   r'eta: (?:(\d+) days?, )?(\d+):(\d+):\d+.*? loss: (\S+)')
+_SCORE = re.compile(r'(?:Epoch|Iter)\(val\).*?coco/bbox_mAP: (\S+)')
+_SEGM = re.compile(r'coco/segm_mAP: (\S+)')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('data', nargs='?', help='a folder with images and annotations '
+                        "in COCO's format; default: generated shapes")
+    parser.add_argument('--minutes', type=float, default=MINUTES, help='how long to train '
+                        'on a folder of your own (default: %(default)s)')
     parser.add_argument('--processes', type=int, default=default_processes(),
                         help='training processes (default here: %(default)s)')
     return parser.parse_args()
@@ -38,38 +49,87 @@ def default_processes() -> int:
     return min(2, len(os.sched_getaffinity(0)))
 
 
-def step(title: str, command: List[str], threads: Optional[int] = None) -> float:
+def readable(line: str) -> Optional[str]:
+    """What a line of mmengine's log says, for a person; None if nothing of interest."""
+    step, score = _STEP.search(line), _SCORE.search(line)
+    if step:
+        epoch, done, total, days, hours, minutes, loss = step.groups()
+        left = (int(days or 0) * 24 + int(hours)) * 60 + int(minutes) + 1
+        where = f'epoch {epoch}, ' if epoch else ''
+        return f'{where}step {done} of {total}: loss {float(loss):.2f}, {left} min left'
+    if score:
+        masks = _SEGM.search(line)
+        return (f'on held-out images: box AP {float(score.group(1)):.3f}'
+                + (f', mask AP {float(masks.group(1)):.3f}' if masks else ''))
+    return None
+
+
+def announce(title: str, command: List[str]) -> List[str]:
+    """Print what is about to run; return the command as the system takes it."""
+    print(f'\n=== {title}\n$ {shlex.join(command)}', flush=True)
+    return [sys.executable if word == 'python' else word for word in command]
+
+
+def step(title: str, command: List[str]) -> float:
     """Announce and run one command; return its seconds.
 
     Raises:
         SystemExit: With the command's status if it fails.
     """
-    print(f'\n=== {title}\n$ {shlex.join(command)}', flush=True)
-    env = dict(os.environ)
-    if threads:
-        env['OMP_NUM_THREADS'] = str(threads)
-    start = time.time()
-    command = [sys.executable if word == 'python' else word for word in command]
-    status = subprocess.run(command, cwd=ROOT, env=env).returncode
+    start = time.monotonic()
+    status = subprocess.run(announce(title, command), cwd=ROOT).returncode
     if status:
         raise SystemExit(status)
-    return time.time() - start
+    return time.monotonic() - start
 
 
 def train(title: str, config: str, work_dir: Path, processes: int) -> float:
-    """Train a config, going on from where an earlier call was cut short."""
-    command = ['tools/train.py', config, '--work-dir', str(work_dir), '--resume',
-               '--no-data-check']
+    """Train a config, going on from where an earlier call was cut short.
+
+    The complete log is in ``work_dir``; here stands a line now and then.
+
+    Raises:
+        SystemExit: With the training's status if it fails, after its last words.
+    """
+    command = ['tools/train.py', config, '--work-dir', str(work_dir), '--resume']
+    env = dict(os.environ)
     if processes > 1:
-        launch = ['python', '-m', 'torch.distributed.run', '--standalone',
-                  f'--nproc_per_node={processes}']
-        return step(title, launch + command + ['--launcher', 'pytorch'], threads=1)
-    return step(title, ['python'] + command)
+        command = ['-m', 'torch.distributed.run', '--standalone',
+                   f'--nproc_per_node={processes}', *command, '--launcher', 'pytorch']
+        env['OMP_NUM_THREADS'] = '1'
+    start = said = time.monotonic()
+    process = subprocess.Popen(announce(title, ['python', *command]), cwd=ROOT, env=env,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors='replace')
+    last: List[str] = []
+    try:
+        for line in process.stdout:
+            last = last[-19:] + [line]
+            text, now = readable(line), time.monotonic()
+            if text and ('AP' in text or now - said >= SAY_EVERY or said == start):
+                said = now
+                print(f'{(now - start) / 60:6.1f} min  {text}', flush=True)
+    finally:
+        process.stdout.close()
+        if process.wait():
+            print(''.join(last), end='', file=sys.stderr)
+            raise SystemExit(process.returncode)
+    return time.monotonic() - start
 
 
-def latest_checkpoint(work_dir: Path) -> str:
-    """The checkpoint that a finished run names as its last."""
-    return (work_dir / 'last_checkpoint').read_text().strip()
+def prepare(args: argparse.Namespace) -> str:
+    """Make the data or the config, whichever is missing; return the config's path."""
+    if not args.data:
+        step('generate the data', ['python', 'tools/make_shapes_coco.py', 'data/shapes',
+                                   '--images', '6000'])
+        return SHAPES
+    name = re.sub(r'\W+', '_', Path(args.data).resolve().name).strip('_') or 'data'
+    config = Path('work_dirs', f'demo_{name}', 'config.py')
+    if not (ROOT / config).exists():
+        step('look at the data and write a config for it', [
+            'python', 'tools/new_config.py', os.path.abspath(args.data), '--out',
+            str(config), '--minutes', f'{args.minutes:g}'])
+    return str(config)
 
 
 def main() -> None:
@@ -77,42 +137,19 @@ def main() -> None:
     args = parse_args()
     if args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
-    from mmasvit.engine.preflight import check_writable
-    work_dir = ROOT / 'work_dirs'  # where the detector's config expects the classifier
-    check_writable(str(work_dir))
-    classifier, detector = (work_dir / Path(config).stem
-                            for config in (CLASSIFIER, DETECTOR))
-    seconds = {}
-    seconds['data'] = step('generate the data', [
-        'python', 'tools/make_shapes_coco.py', 'data/shapes', '--images', '6000',
-        '--crops', '64'])
-    seconds['classifier'] = train('pre-train the backbone as a classifier on crops',
-                                  CLASSIFIER, classifier, args.processes)
-    seconds['detector'] = train('train the detector on that backbone', DETECTOR,
-                                detector, args.processes)
-    seconds['evaluation'] = step('evaluate it and draw what it finds', [
-        'python', 'tools/test.py', DETECTOR, latest_checkpoint(detector), '--work-dir',
-        str(detector / 'test'), '--show-dir', 'pictures', '--no-data-check'])
-    report(detector, seconds)
-
-
-def report(work_dir: Path, seconds: dict) -> None:
-    """Print the scores and where to look; draw the curves."""
-    from mmasvit.visualization import plot_training, read_scalars
-    log = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    plot_training([row for path in log for row in read_scalars(path)],
-                  work_dir / 'curves.png')
-    test_log = max(work_dir.glob('test/*/*.json'), key=os.path.getmtime)
-    scores = json.loads(test_log.read_text().splitlines()[-1])
-    print('\n=== held-out average precision (pycocotools)')
-    for kind in ('bbox', 'segm'):
-        print(f'{kind}: AP {scores[f"coco/{kind}_mAP"]:.3f}, AP50 '
-              f'{scores[f"coco/{kind}_mAP_50"]:.3f}')
-    print('\n=== time: ' + ', '.join(f'{name} {value / 60:.1f} min'
-                                     for name, value in seconds.items()))
-    print(f'curves of loss and AP:                {work_dir / "curves.png"}')
-    print(f'pictures, ground truth left, ours right: '
-          f'{work_dir / "test" / "pictures"}')
+    if not 0 < args.minutes < float('inf'):
+        raise InputError(f'--minutes must be a positive number, got {args.minutes:g}')
+    start = time.monotonic()
+    config = prepare(args)
+    work_dir = ROOT / 'work_dirs' / (Path(config).parent.name if args.data
+                                     else Path(config).stem)
+    seconds = train('train a detector from random weights', config, work_dir,
+                    args.processes)
+    step('score it on held-out images and make its page', [
+        'python', 'tools/report.py', str(work_dir)])
+    total = time.monotonic() - start
+    print(f'\n=== {total / 60:.1f} min, {seconds / 60:.1f} of them training')
+    print(f'open {work_dir / "report" / "index.html"} in a browser')
 
 
 if __name__ == '__main__':

@@ -29,10 +29,15 @@ def add_config_arguments(parser: argparse.ArgumentParser,
                          what: str = 'config file') -> None:
     """Add what :func:`mmasvit.engine.launch.load_config` takes."""
     parser.add_argument('config', help=what)
+    add_options_argument(parser, 'override settings of the config, as in '
+                         'train_dataloader.batch_size=4')
+
+
+def add_options_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--cfg-options``."""
     # Words as they are: what they mean is mmengine's to say, which is not loaded yet.
     parser.add_argument('--cfg-options', nargs='+', action='extend', type=_setting,
-                        metavar='K=V', help='override settings of the config, as in '
-                        'train_dataloader.batch_size=4')
+                        metavar='K=V', help=what)
 
 
 def _setting(word: str) -> str:
@@ -65,6 +70,13 @@ def add_resume_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from CHECKPOINT, or without a value from the latest '
                         'one in the work directory')
+
+
+def add_replay_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resume`` of the tools that measure."""
+    parser.add_argument('--resume', action='store_true',
+                        help='go on after an interruption; so does a run without it, '
+                        'since nothing in the work directory is measured twice')
 
 
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:

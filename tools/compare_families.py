@@ -28,7 +28,6 @@ def kind(family) -> List[str]:
 
 def targets_table(families) -> None:
     """A row per family, a column per target."""
-    from mmasvit.search.space import table_costs
     from mmasvit.tables import print_table
     from mmasvit.topology import FAMILY
     targets = list(dict.fromkeys((row['cost'], row['target']) for family in families
@@ -42,10 +41,10 @@ def targets_table(families) -> None:
                        for target in targets)])
     for name in ('small', 'base', 'large'):
         member = FAMILY[name]
-        near = [abs(size - table_costs(member)[cost]) < 0.05 * size
+        near = [abs(size - member.costs()[cost]) < 0.05 * size
                 for cost, size in targets]
         if any(near):
-            cell = in_short(member.depths, member.embed_dims, **table_costs(member))
+            cell = in_short(member.depths, member.embed_dims, **member.costs())
             rows.append([f'paper, {name}', '', '', '', '',
                          *(cell if close else '' for close in near)])
     print_table('the largest member not above each target: depths x C, parameters, '
@@ -75,8 +74,7 @@ def random_table(families) -> None:
 def time_table(families) -> None:
     """A row per step, a column per family."""
     from mmasvit.tables import print_table
-    columns = [family.result['seconds']['steps (sum over processes)']
-               for family in families]
+    columns = [family.result['seconds']['steps'] for family in families]
     rows = []
     for number in range(max(map(len, columns))):
         row = [str(number + 1)]
@@ -87,9 +85,9 @@ def time_table(families) -> None:
                        if reaches else '')
         rows.append(row)
     sums = [('steps', [sum(column) for column in columns]),
-            ('random scalings', [family.result['seconds'][
-                'random scalings (sum over processes)'] for family in families]),
-            ('the last run, by the clock', [family.result['seconds']['total']
+            ('random scalings', [family.result['seconds']['random']
+                                 for family in families]),
+            ('the last run, by the clock', [family.result['seconds']['clock']
                                             for family in families])]
     for label, seconds in sums:
         rows.append([label, *(f'{value / 60:.1f} min' for value in seconds)])

@@ -5,11 +5,6 @@ from typing import List, Optional
 
 import _cli
 
-# Mean and deviation over mean in table 3 of the paper.
-PAPER = {'K1': (7.3, 0.1), 'K2': (4, 0), 'K3': (4, 0), 'K4': (4, 0), 'E1': (3.3, 0.4),
-         'E2': (3.9, 0.4), 'E3': (4.2, 0.3), 'E4': (5.2, 0.2), 'S1': (4, 0.6),
-         'S2': (2.7, 0.5), 'S3': (1.5, 0.3), 'heads': (42.7, 0.5)}
-
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
@@ -32,16 +27,17 @@ def searches_table(groups) -> None:
                 change = f'{result["entropy_of_space"]:.2f} to {result["entropy"]:.2f}'
             rows.append([name, str(result['seed']), result['topology'],
                          result['best_seen']['topology'], change,
-                         f'{result["seconds"]["total"] / 60:.1f}'])
-    print_table('searches', ['', 'seed', 'found', 'best seen', 'entropy', 'minutes'], rows)
+                         f'{sum(result["seconds"]["measures"].values()) / 60:.1f}'])
+    print_table('searches; minutes of measuring, summed over processes', ['', 'seed', 'found', 'best seen', 'entropy', 'minutes'], rows)
 
 
 def table_3(groups) -> None:
     """A column per kind of search: mean over seeds (deviation over mean)."""
+    from mmasvit.paper import TABLE_3
     from mmasvit.search.comparison import found_values, policy_values
     from mmasvit.tables import print_table
     columns = {'paper': {name: f'{mean:.1f} ({relative:.1f})'
-                         for name, (mean, relative) in PAPER.items()}}
+                         for name, (mean, relative) in TABLE_3.items()}}
     for name, searches in groups.items():
         for which, values in (('found', found_values(searches)),
                               ('policy', policy_values(searches))):
@@ -52,12 +48,12 @@ def table_3(groups) -> None:
                     for choice, spread in values.items()}
     print_table('table 3', ['', *columns],
                 [[choice, *(column[choice] for column in columns.values())]
-                 for choice in PAPER])
+                 for choice in TABLE_3])
 
 
 def scores_table(groups, rated) -> None:
     """A row per kind of search, with the spread over seeds."""
-    from mmasvit.search.comparison import Spread
+    from mmasvit.stats import Spread
     from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
@@ -81,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
 
     from mmasvit.errors import InputError
     from mmasvit.search.comparison import group, rate
-    from mmasvit.search.figures import plot_comparison
+    from mmasvit.search.figure import plot_comparison
     from mmasvit.search.report import read_results
     folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
     searches = [read_results(folder) for folder in folders]

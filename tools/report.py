@@ -4,32 +4,29 @@ The page needs nothing but itself. A training's checkpoint is run once on its he
 data; what it finds is kept in WORK_DIR/report/, so that a second call is quick.
 """
 import argparse
+from typing import List, Optional
 
-from mmasvit.errors import one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmengine.config import DictAction
-    parser = argparse.ArgumentParser(
+    parser = _cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', help='folder of a training, a search, a scaling or a '
                         'study')
     parser.add_argument('--out', metavar='FILE.html',
                         help='the page; default: WORK_DIR/report/index.html')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
-                        help="changes to the run's config, such as "
-                        'val_dataloader.dataset.data_root=... for data that have moved')
-    return parser.parse_args()
+    _cli.add_options_argument(parser, "changes to the run's config, such as "
+                              'val_dataloader.dataset.data_root=... for moved data')
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Write the page."""
-    args = parse_args()
     from mmasvit.report import write_report
     print(write_report(args.work_dir, args.out, args.cfg_options))
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

@@ -9,9 +9,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = _cli.Parser(description=__doc__)
     _cli.add_run_arguments(parser)
-    parser.add_argument('--resume', action='store_true',
-                        help='go on after an interruption; so does a run without it, '
-                        'since nothing in the work directory is measured twice')
+    _cli.add_replay_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -19,10 +17,10 @@ def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then scale."""
     from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
-    preflight.check_loop(cfg, 'AutoScaleLoop', 'test_cfg')
+    preflight.check_loop(cfg, 'AutoScaleLoop')
     launch.prepare(cfg, args)
     with launch.measuring(cfg):
-        launch.build_runner(cfg).test()
+        launch.build_runner(cfg).train()
     launch.leave()
 
 

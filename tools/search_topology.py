@@ -9,7 +9,7 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = _cli.Parser(description=__doc__)
     _cli.add_run_arguments(parser)
-    _cli.add_resume_argument(parser)
+    _cli.add_replay_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -19,7 +19,6 @@ def main(args: argparse.Namespace) -> None:
     cfg = launch.load_config(args.config, args.cfg_options)
     preflight.check_loop(cfg, 'TopologySearchLoop')
     launch.prepare(cfg, args)
-    launch.set_resume(cfg, args)
     with launch.measuring(cfg):
         launch.build_runner(cfg).train()
     launch.leave()

@@ -41,10 +41,10 @@ def main(args: argparse.Namespace) -> None:
     if checkpoint and cfg.get('resume'):
         checkpoints.check_resumable(checkpoint, cfg.load_from)
         checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
-    data = preflight.check_data(cfg, images=not args.no_data_check)
-    if is_main_process():
-        write_json(os.path.join(cfg.work_dir, 'data.json'), data.to_json())
-    with launch.refusing(cfg):
+    with launch.training(cfg):
+        data = preflight.check_data(cfg, images=not args.no_data_check)
+        if is_main_process():
+            write_json(os.path.join(cfg.work_dir, launch.DATA_FILE), data.to_json())
         runner = launch.build_runner(cfg)
         if checkpoint:
             checkpoints.check_fit(runner.model, checkpoint, cfg.load_from,

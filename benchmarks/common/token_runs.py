@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Dict
 
-from mmasvit.token_schedule import TABLE_6, TABLE_6_EPOCHS, TokenSchedule
+from mmasvit.paper import TABLE_6, TABLE_6_EPOCHS
+from mmasvit.token_schedule import TokenSchedule
 
 ROOT = Path(__file__).resolve().parents[2]
 # Table 6 of the paper by its savings in %.

@@ -3,10 +3,12 @@
 Whatever a file holds in the place of a number, the reading goes on: what cannot be read
 is NaN (boxes, areas, sizes) or None (ids, names), and the checks count it.
 """
+import gc
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Sequence, Union
+from typing import Any, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 import orjson
@@ -14,7 +16,8 @@ import orjson
 from mmasvit.errors import InputError
 
 NO_MASK, POLYGONS, RLE = 0, 1, 2  # kinds of masks
-WHOLE, PARTLY_LOST, UNREADABLE = 0, 1, 2  # faults of masks
+WHOLE, PARTLY_LOST, LOST, UNREADABLE = 0, 1, 2, 3  # faults of masks
+MOST_DECODED = 5000  # compressed RLEs; the others are taken as they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +55,8 @@ class Annotations:
         odd_crowds: Where it is there and neither 0 nor 1, ``(n, )`` bool.
         ignored: Whether ``ignore`` is set, which mmdet leaves out, ``(n, )`` bool.
         masks: ``(n, )`` int8; 0 none, 1 polygons, 2 RLE.
-        mask_faults: ``(n, )`` int8; 0 none, 1 mmdet leaves out a part or all of the mask
-            (polygons of an odd number of values or fewer than six), 2 it cannot be read.
+        mask_faults: ``(n, )`` int8; 0 none; 1 mmdet leaves out some of the polygons (an
+            odd number of values, or fewer than six); 2 all of them; 3 it cannot be read.
         rle_sizes: ``(n, 2)`` int64, height and width that an RLE states; 0 elsewhere.
     """
     ids: List[Any]
@@ -79,7 +82,7 @@ class CocoFile:
 
     Args:
         path: Where it lies.
-        categories: As in the file; ``id`` and ``name`` may be missing.
+        categories: As in the file, but with an ``id`` and a ``name``, None where there is none.
         images: Its images.
         annotations: Its objects.
         annotated: Whether it has annotations at all, be it an empty list.
@@ -98,15 +101,16 @@ class CocoFile:
             InputError: If it is missing, no json, or not of COCO's form.
         """
         path = str(path)
-        coco = parse(path)
-        annotations = coco.get('annotations')
-        return cls(path, coco['categories'], _images(coco['images']),
-                   _annotations(annotations or []), annotations is not None)
+        with _without_collection():
+            coco = parse(path)
+            annotations = coco.get('annotations')
+            return cls(path, _categories(coco['categories']), _images(coco['images']),
+                       _annotations(annotations or []), annotations is not None)
 
     @property
-    def names(self) -> List[Any]:
-        """Names of the categories, in the file's order."""
-        return [category.get('name') for category in self.categories]
+    def names(self) -> List[Optional[str]]:
+        """Names of the categories, in the file's order; None where there is none."""
+        return [category['name'] for category in self.categories]
 
 
 def parse(path: str) -> dict:
@@ -140,11 +144,29 @@ def parse(path: str) -> dict:
     return coco
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause Python's collector, which looks through millions of lists in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _loads(content: bytes) -> Any:
     try:
         return orjson.loads(content)
     except ValueError:  # it knows no NaN, and no byte order mark
         return json.loads(content.decode('utf-8-sig'))
+
+
+def _categories(rows: List[dict]) -> List[dict]:
+    names = [value if isinstance(value := row.get('name'), str) else None for row in rows]
+    return [dict(row, id=number, name=name)
+            for row, number, name in zip(rows, _ids(rows, 'id'), names)]
 
 
 def _images(rows: List[dict]) -> Images:
@@ -210,27 +232,64 @@ def _masks(rows: List[dict]) -> tuple:
     kinds = np.zeros(len(rows), np.int8)
     faults = np.zeros(len(rows), np.int8)
     sizes = np.zeros((len(rows), 2), np.int64)
+    decoded = 0
     for i, row in enumerate(rows):
         mask = row.get('segmentation')
         if not mask:
             continue
         if isinstance(mask, list):
             kinds[i] = POLYGONS
-            faults[i] = max(map(_polygon_fault, mask))
-        elif isinstance(mask, dict):
+            faults[i] = _polygons_fault(mask)
+        elif not isinstance(mask, dict):
+            faults[i] = UNREADABLE
+        else:
             kinds[i] = RLE
-            size = mask.get('size')
-            if (isinstance(size, list) and len(size) == 2 and set(map(type, size)) <= {int}
-                    and isinstance(mask.get('counts'), (list, str))):
-                sizes[i] = size
+            decoded += isinstance(mask.get('counts'), str)
+            if _is_rle(mask, decode=decoded <= MOST_DECODED):
+                sizes[i] = mask['size']
             else:
                 faults[i] = UNREADABLE
-        else:
-            faults[i] = UNREADABLE
     return kinds, faults, sizes
 
 
-def _polygon_fault(points: Any) -> int:
-    if not isinstance(points, list) or not set(map(type, points)) <= {int, float}:
-        return UNREADABLE
-    return WHOLE if len(points) >= 6 and len(points) % 2 == 0 else PARTLY_LOST
+def _polygons_fault(polygons: list) -> int:
+    sound = 0
+    for points in polygons:
+        if not isinstance(points, list) or not set(map(type, points)) <= {int, float}:
+            return UNREADABLE
+        sound += len(points) >= 6 and len(points) % 2 == 0
+    return WHOLE if sound == len(polygons) else PARTLY_LOST if sound else LOST
+
+
+def _is_rle(mask: dict, decode: bool) -> bool:
+    size, counts = mask.get('size'), mask.get('counts')
+    if not (isinstance(size, list) and len(size) == 2 and set(map(type, size)) <= {int}
+            and min(size) > 0):
+        return False
+    if isinstance(counts, str):
+        if not decode:
+            return True
+        counts = _run_lengths(counts)
+    return (isinstance(counts, list) and set(map(type, counts)) <= {int}
+            and min(counts, default=-1) >= 0 and sum(counts) == size[0] * size[1])
+
+
+def _run_lengths(text: str) -> Optional[List[int]]:
+    """Runs of COCO's compressed RLE; None if it is none.
+
+    Each character holds five bits of a number and whether more follow; from the fourth
+    run on the number is the difference to the run before the last.
+    """
+    counts, value, shift = [], 0, 0
+    for char in text:
+        bits = ord(char) - 48
+        if not 0 <= bits < 64:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts

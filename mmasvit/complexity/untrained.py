@@ -12,22 +12,17 @@ from mmasvit.complexity.setting import Setting
 from mmasvit.errors import InputError
 from mmasvit.geometry import lay_windows, token_grids
 from mmasvit.models.as_vit import AsViT
+from mmasvit.random import Purpose, generator
 from mmasvit.topology import Topology
 
 # Attention scores in one second-order pass; each takes about 100 bytes there.
 SECOND_ORDER_SCORES = 2**25
 
 
-def generator(*key: int) -> torch.Generator:
-    """A CPU generator for a key such as (seed, repeat, purpose)."""
-    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
-
-
 def noise_images(num_images: int, image_size: int, seed: int) -> Tensor:
     """Standard normal images ``(num_images, 3, image_size, image_size)``."""
     return torch.randn(num_images, 3, image_size, image_size,
-                       generator=generator(seed, 0, 3))
+                       generator=generator(Purpose.NOISE, seed, 0))
 
 
 class UntrainedNetwork:
@@ -74,14 +69,16 @@ class UntrainedNetwork:
                              pretrain_img_size=self.setting.image_size)
         seed, repeat = self.setting.seed, self.repeat
         shared = self.setting.rules.shared_tokenizer
-        initialise(backbone, generator(seed, 0 if shared else repeat, 0),
-                   generator(seed, repeat, 1))
+        initialise(
+            backbone,
+            generator(Purpose.CONVOLUTIONS, seed, 0 if shared else repeat),
+            generator(Purpose.LINEARS, seed, repeat))
         return backbone.to(**self._placed)
 
     @cached_property
     def basis(self) -> Tensor:
         """Directions of the circle ``(2, 3, H, W)``; one circle per repeat."""
-        draw = generator(self.setting.seed, self.repeat, 2)
+        draw = generator(Purpose.CIRCLE, self.setting.seed, self.repeat)
         return circle_basis(self._shape, draw).to(**self._placed)
 
     @cached_property

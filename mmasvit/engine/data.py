@@ -29,6 +29,8 @@ from mmasvit.coco.report import DataReport, SplitReport
 from mmasvit.coco.view import Use, View
 from mmasvit.errors import InputError
 
+MENDED_FOLDER = 'annotations'  # of a work directory: what the run reads in place of yours
+
 
 @dataclass
 class Split:
@@ -246,8 +248,8 @@ def _metric_findings(split: Split, view: View) -> List[Finding]:
         missing = set(view.coco.images.ids) - set(scored.images.ids)
         more = set(scored.images.ids) - set(view.coco.images.ids)
         line = f"the evaluator's ann_file {path} is another file"
-        ids = [{row.get('name'): row.get('id') for row in file.categories
-                if row.get('name') in view.classes} for file in (view.coco, scored)]
+        ids = [{row['name']: row['id'] for row in file.categories
+                if row['name'] in view.classes} for file in (view.coco, scored)]
         if list(ids[0].items()) != list(ids[1].items()):
             findings.append(Finding('evaluator-file', True, 1, 1,
                                     f'{line}, with other categories or another order'))
@@ -276,7 +278,7 @@ def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...],
         split.dataset['metainfo'] = dict(info, classes=order)
     kinds = {finding.kind for finding in findings}
     if cfg.get('work_dir') and kinds & set(MENDED):
-        path = os.path.abspath(Path(cfg.work_dir, 'annotations', f'{split.name}.json'))
+        path = os.path.abspath(Path(cfg.work_dir, MENDED_FOLDER, f'{split.name}.json'))
         mend(view, path, order if 'category-order' in kinds else None)
         for metric in split.metrics:
             if metric.get('ann_file') and _same(metric['ann_file'], view.coco.path):

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
@@ -17,9 +17,15 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmasvit.engine.preflight import check_checkpoint, check_seed, check_writable
+from mmasvit.engine.data import MENDED_FOLDER
+from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_seed,
+                                      check_writable)
 from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
+from mmasvit.lock import locked
+
+DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
+
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
     """Apply ``--resume``, when :func:`prepare` has settled the work directory.
@@ -145,36 +151,61 @@ def build_runner(cfg: Config) -> Runner:
 
 
 @contextmanager
-def measuring(cfg: Config) -> Iterator[None]:
-    """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
+def alone(cfg: Config) -> Iterator[None]:
+    """Around a run: no second one works in its work directory meanwhile.
+
+    Raises:
+        InputError: If one does; in a job of several processes on the first of them.
     """
-    try:
-        with refusing(cfg):
-            yield
-    except KeyboardInterrupt:
-        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
-              '--resume goes on', file=sys.stderr)
-        raise
+    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID',
+                                               'OMPI_COMM_WORLD_RANK'))
+    is_first = cfg.launcher == 'none' or next(filter(None, ranks), '0') == '0'
+    with locked(cfg.work_dir) if is_first else nullcontext():
+        yield
 
 
 @contextmanager
-def refusing(cfg: Config) -> Iterator[None]:
-    """Around a run: one that is refused leaves nothing in its work directory.
+def measuring(cfg: Config) -> Iterator[None]:
+    """Around a run that measures: alone in its work directory, and checked first.
 
-    Some settings are checked by what a Runner builds, when its log is open already. A run
-    that had begun keeps all it wrote, whatever ends it.
+    Interrupted it loses nothing.
+
+    Raises:
+        InputError: If an argument is wrong, or another run works there.
     """
-    there = set(os.listdir(cfg.work_dir))
-    try:
-        yield
-    except InputError:
-        new = set(os.listdir(cfg.work_dir)) - there
-        # what mmengine writes while it builds a Runner; with anything else, it had begun
-        logs = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
-        if is_main_process() and new <= logs | {os.path.basename(cfg.filename or '')}:
-            for path in (Path(cfg.work_dir, name) for name in new):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
+    with alone(cfg):
+        check_measuring(cfg)
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f'what was measured is kept in {cfg.work_dir}; the same command goes '
+                  'on, with --resume or without', file=sys.stderr)
+            raise
+
+
+@contextmanager
+def training(cfg: Config) -> Iterator[None]:
+    """Around a training: alone in its work directory; refused it leaves nothing there.
+
+    Whether a checkpoint fits shows when the model is built, and its Runner's log is open.
+
+    Raises:
+        InputError: If the run is refused, or another one works there.
+    """
+    with alone(cfg):
+        there = set(os.listdir(cfg.work_dir))
+        try:
+            yield
+        except InputError:
+            new = set(os.listdir(cfg.work_dir)) - there
+            # what is written before the first step; with anything else, it had begun
+            before = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
+            before |= {os.path.basename(cfg.filename or ''), DATA_FILE,
+                       MENDED_FOLDER}
+            if is_main_process() and new <= before:
+                for path in (Path(cfg.work_dir, name) for name in new):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise
 
 
 def leave() -> None:

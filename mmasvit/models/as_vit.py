@@ -1,5 +1,5 @@
 """As-ViT, the backbone of "Auto-Scaling Vision Transformers without Training"."""
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mmasvit.errors import InputError
 from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
-                              TOKEN_STRIDES, plan_windows)
+                              TOKEN_STRIDES, plan_windows, window_reaches)
 from mmasvit.models import pretrained
+from mmasvit.models.norms import StrideLN, normalise
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
 from mmasvit.topology import Topology
@@ -41,6 +42,11 @@ class AsViT(BaseModule):
             the genotype and the position embedding's grid refer to it. Defaults to 224.
         use_abs_pos_embed: Whether to learn a position embedding. It is resized
             (bicubic) to the grid in use, at run time and on load. Defaults to True.
+        use_rel_pos_bias: Whether attention learns a bias for each offset between two
+            tokens of a window. It starts at zero. Defaults to False.
+        use_conv_pos_embed: Whether each block adds a 3 x 3 depthwise convolution of its
+            tokens to them, which tells them where the border is and reaches across
+            windows. It starts at zero. Defaults to False.
         output_norm: Whether each output has a norm of its own. Defaults to True.
         shift_windows: Whether every other block shifts its windows by half a window, so
             that neighbours exchange what they know; those at the border are cut, not
@@ -57,6 +63,10 @@ class AsViT(BaseModule):
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
             the first. Defaults to 0.
         norm_cfg: Config of all norms. Defaults to ``dict(type='LN')``.
+        token_strides: Strides that the backbone is for, of 4, 8 and 16. Of several, each
+            has norms of its own, all other weights are shared: one network for several
+            numbers of tokens. The finest is the one in use at first. Defaults to
+            ``(4, )``, whose one set of norms serves whatever stride is set.
         token_reduction: How fewer tokens see the image: ``'dilate'`` spreads the
             tokenizer's kernel as in the paper, ``'area'`` averages the image first. See
             :meth:`set_token_stride`. Defaults to ``'dilate'``.
@@ -67,6 +77,10 @@ class AsViT(BaseModule):
             position embedding, k these and the first k stages. Defaults to -1.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
             Defaults to False.
+        residual_init_scale: Factor of the initial weights of the last layer of each
+            residual branch, after ``init_cfg``: 0 lets every block start as the
+            identity, ``(2 * blocks)**-0.5`` keeps the sum of all branches at the size
+            of one. Defaults to 1.
         init_cfg: Initialisation. With ``dict(type='Pretrained', checkpoint=...,
             prefix='backbone.')`` every tensor must fit: see
             :func:`mmasvit.models.pretrained.load_pretrained`. Defaults to truncated
@@ -77,6 +91,7 @@ class AsViT(BaseModule):
         topology: The :class:`~mmasvit.Topology`.
         out_channels: Channels of each output, in the order of ``out_indices``.
         pretrain_img_size: As given.
+        token_strides: As given, the coarsest first.
         token_stride: Pixels from token to token: 4 at full tokens, 8 or 16 with fewer.
             :meth:`set_token_stride` changes it.
 
@@ -99,14 +114,17 @@ class AsViT(BaseModule):
     def __init__(self, arch: Union[str, dict, Topology] = 'small', in_channels: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  pretrain_img_size: int = PRETRAIN_IMG_SIZE,
-                 use_abs_pos_embed: bool = True, output_norm: bool = True,
+                 use_abs_pos_embed: bool = True, use_rel_pos_bias: bool = False,
+                 use_conv_pos_embed: bool = False, output_norm: bool = True,
                  shift_windows: bool = False,
                  global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
                  global_img_size: int = GLOBAL_IMG_SIZE,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
-                 norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
+                 norm_cfg: dict = dict(type='LN'),
+                 token_strides: Sequence[int] = (TOKEN_STRIDE, ),
+                 token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
-                 with_cp: bool = False,
+                 with_cp: bool = False, residual_init_scale: float = 1.,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
@@ -115,9 +133,20 @@ class AsViT(BaseModule):
                                                  frozen_stages)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
         self.pretrain_img_size = pretrain_img_size
+        self.use_conv_pos_embed = use_conv_pos_embed
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
-        self.token_stride = TOKEN_STRIDE
+        self.residual_init_scale = residual_init_scale
+        self.token_strides = self._check_token_strides(token_strides)
+        self.token_stride = self.token_strides[-1]
+        if len(self.token_strides) > 1:
+            if norm_cfg['type'] not in ('LN', nn.LayerNorm):
+                raise InputError("AsViT: several token_strides need norm_cfg of type 'LN', "
+                                 f'got {norm_cfg["type"]!r}')
+            norm_cfg = dict(norm_cfg, type=StrideLN, token_strides=self.token_strides)
+            # rows of the norms mean nothing without it
+            self.register_buffer(pretrained.NORM_STRIDES,
+                                 torch.tensor(self.token_strides))
 
         self.patch_embed = Tokenizer(in_channels, topology.widths[0],
                                      topology.kernels[0], norm_cfg, token_reduction)
@@ -128,6 +157,7 @@ class AsViT(BaseModule):
         rates = torch.linspace(0, drop_path_rate, sum(topology.depths)).tolist()
         self.windows = plan_windows(topology.splits, topology.depths, pretrain_img_size,
                                     shift_windows, global_blocks, global_img_size)
+        reaches = window_reaches(topology.splits, pretrain_img_size)
         self.stages = ModuleList()
         for i in range(max(self.out_indices) + 1):
             start, depth = sum(topology.depths[:i]), topology.depths[i]
@@ -136,7 +166,8 @@ class AsViT(BaseModule):
             self.stages.append(AsViTStage(
                 topology.widths[i], topology.heads[i], topology.expansions[i],
                 self.windows[i], rates[start:start + depth], downsample or None,
-                norm_cfg=norm_cfg, with_cp=with_cp))
+                norm_cfg=norm_cfg, with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
+                rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
         if output_norm:
             for i in self.out_indices:
                 self.add_module(f'norm{i}',
@@ -166,6 +197,17 @@ class AsViT(BaseModule):
         return indices
 
     @staticmethod
+    def _check_token_strides(token_strides: Sequence[int]) -> Tuple[int, ...]:
+        """Coarsest first, so that rows of norms do not depend on the order given."""
+        strides = token_strides if isinstance(token_strides, (list, tuple)) else ()
+        if not strides or len(set(strides)) < len(strides) or not (
+                set(strides) <= set(TOKEN_STRIDES)):
+            raise InputError(f'AsViT: token_strides must be a list of '
+                             f'{", ".join(map(str, TOKEN_STRIDES))}, each at most once, '
+                             f'got {token_strides!r}')
+        return tuple(sorted(strides, reverse=True))
+
+    @staticmethod
     def _check_windows(global_blocks: Sequence[int], global_img_size: int) -> None:
         if (not isinstance(global_blocks, (list, tuple))
                 or len(global_blocks) != NUM_STAGES
@@ -178,17 +220,28 @@ class AsViT(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise; a pretrained checkpoint replaces what it holds."""
-        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        cfgs = self.init_cfg
+        cfgs = [cfgs] if isinstance(cfgs, dict) else list(cfgs)
         checkpoints = [cfg for cfg in cfgs
                        if cfg['type'] in ('Pretrained', PretrainedInit)]
         # mmengine would load them without a word about what does not fit
         self.init_cfg = [cfg for cfg in cfgs if cfg not in checkpoints] or INIT_CFG
-        if not self.is_init and self.pos_embed is not None:
+        first_time = not self.is_init
+        if first_time and self.pos_embed is not None:
             trunc_normal_(self.pos_embed, std=.02)
         super().init_weights()
+        if first_time:
+            self._scale_residuals()
         for cfg in checkpoints:
             pretrained.load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'),
                                        cfg.get('map_location', 'cpu'))
+
+    @torch.no_grad()
+    def _scale_residuals(self) -> None:
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.attn.proj.weight *= self.residual_init_scale
+                block.ffn.layers[1].weight *= self.residual_init_scale
 
     def set_attn_impl(self, attn_impl: str, fuse_downsample: Optional[bool] = None
                       ) -> None:
@@ -229,7 +282,8 @@ class AsViT(BaseModule):
         embedding is resized to the new grid, and windows keep their size in pixels.
 
         Args:
-            stride: 4 (full tokens), 8 or 16.
+            stride: 4 (full tokens), 8 or 16; one of ``token_strides``, if there are
+                several.
 
         Raises:
             InputError: If it is none of these.
@@ -237,10 +291,22 @@ class AsViT(BaseModule):
         self.token_stride = self._checked_stride(stride)
 
     def _checked_stride(self, stride: int) -> int:
-        if stride not in TOKEN_STRIDES:
+        offered = TOKEN_STRIDES
+        if len(self.token_strides) > 1:
+            offered = self.token_strides
+        if stride not in offered:
             raise InputError(f'token stride must be one of '
-                             f'{", ".join(map(str, TOKEN_STRIDES))}, got {stride!r}')
+                             f'{", ".join(map(str, offered))}, got {stride!r}')
         return int(stride)
+
+    def plain_state_dict(self, token_stride: int) -> Dict[str, Tensor]:
+        """The state dict of a plain backbone that computes what this one does at one of
+        its ``token_strides``; :meth:`set_token_stride` puts it there.
+
+        Raises:
+            InputError: If there are no norms for that stride.
+        """
+        return pretrained.take_stride(self.state_dict(), token_stride)
 
     def count_macs(self, size: Tuple[int, int], token_stride: Optional[int] = None) -> int:
         """Multiply-accumulates of one image, by :meth:`Topology.count_macs`.
@@ -251,7 +317,8 @@ class AsViT(BaseModule):
         """
         return self.topology.count_macs(
             size, token_stride=token_stride or self.token_stride,
-            out_indices=self.out_indices, windows=self.windows)
+            out_indices=self.out_indices, windows=self.windows,
+            use_conv_pos_embed=self.use_conv_pos_embed)
 
     def forward(self, x: Tensor, token_stride: Optional[int] = None
                 ) -> Tuple[Tensor, ...]:
@@ -274,7 +341,7 @@ class AsViT(BaseModule):
         outs = []
         for i in self.out_indices:
             norm = getattr(self, f'norm{i}', nn.Identity())
-            out = norm(features[i]).permute(0, 3, 1, 2).contiguous()
+            out = normalise(norm, features[i], stride).permute(0, 3, 1, 2).contiguous()
             if self.resample_outputs:
                 out = self._resample(out, size, TOKEN_STRIDE * 2**i, stride)
             outs.append(out)

@@ -1,8 +1,11 @@
 """Attention inside windows."""
+from typing import Optional
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmasvit.models.positions import RelativePositionBias
 from mmasvit.models.stage_grid import StageGrid
 
 
@@ -16,9 +19,13 @@ class WindowAttention(nn.Module):
         fused: Whether to call ``scaled_dot_product_attention`` or to write the products
             and the softmax out, for counting and for forward-mode derivatives. Both
             agree. Defaults to True.
+        rel_pos_reach: Reach of a :class:`RelativePositionBias`, or None for no bias. A
+            bias that is trained keeps the fastest kernels from being used and the scores
+            in memory. Defaults to None.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, fused: bool = True):
+    def __init__(self, embed_dims: int, num_heads: int, fused: bool = True,
+                 rel_pos_reach: Optional[int] = None):
         super().__init__()
         self.num_heads = num_heads
         self.fused = fused
@@ -26,6 +33,9 @@ class WindowAttention(nn.Module):
         self.scale = (embed_dims // num_heads)**-0.5
         self.qkv = nn.Linear(embed_dims, 3 * inner_dims)
         self.proj = nn.Linear(inner_dims, embed_dims)
+        self.rel_pos_bias = None
+        if rel_pos_reach is not None:
+            self.rel_pos_bias = RelativePositionBias(num_heads, rel_pos_reach)
 
     def forward(self, x: Tensor, grid: StageGrid) -> Tensor:
         """Attend within each window.
@@ -48,15 +58,20 @@ class WindowAttention(nn.Module):
             q, k, v = (t.transpose(1, 2) for t in qkv.reshape(
                 -1, group.window_tokens, 3, self.num_heads,
                 qkv.shape[-1] // (3 * self.num_heads)).unbind(2))
-            outs.append(self.proj(attend(q, k, v).transpose(1, 2).reshape(
+            bias = None
+            if self.rel_pos_bias is not None:
+                bias = self.rel_pos_bias(group.window, grid.token_stride).to(q.dtype)
+            outs.append(self.proj(attend(q, k, v, bias).transpose(1, 2).reshape(
                 x.shape[0], group.tokens, -1)))
         return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v, scale=self.scale)
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
 
-    def _explicit(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]) -> Tensor:
         scores = (q * self.scale) @ k.transpose(-2, -1)
+        if bias is not None:
+            scores = scores + bias
         # low precision sums poorly over 784 tokens; float64 must stay float64
         dtype = torch.promote_types(scores.dtype, torch.float32)
         return scores.softmax(dim=-1, dtype=dtype).to(v.dtype) @ v

@@ -11,6 +11,8 @@ from torch.utils.checkpoint import checkpoint
 from mmasvit.geometry import WindowRule
 from mmasvit.models.attention import WindowAttention
 from mmasvit.models.feedforward import LeanFFN
+from mmasvit.models.norms import normalise
+from mmasvit.models.positions import ConvPosEmbed
 from mmasvit.models.stage_grid import StageGrid
 from mmasvit.models.tokenizer import ReEmbedding
 
@@ -25,14 +27,18 @@ class AsViTBlock(BaseModule):
         drop_path_rate: Probability to skip each residual branch, per image.
         norm_cfg: The two norms.
         with_cp: Recompute the block in the backward pass instead of keeping it.
+        rel_pos_reach: See :class:`WindowAttention`.
+        conv_pos_embed: Whether a :class:`ConvPosEmbed` is added to the tokens first.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int,
-                 drop_path_rate: float, norm_cfg: dict, with_cp: bool):
+                 drop_path_rate: float, norm_cfg: dict, with_cp: bool,
+                 rel_pos_reach: Optional[int], conv_pos_embed: bool):
         super().__init__()
         self.with_cp = with_cp
+        self.conv_pos_embed = ConvPosEmbed(embed_dims) if conv_pos_embed else None
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = WindowAttention(embed_dims, num_heads)
+        self.attn = WindowAttention(embed_dims, num_heads, rel_pos_reach=rel_pos_reach)
         self.drop_path = DropPath(drop_path_rate)
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
         self.ffn = LeanFFN(embed_dims, feedforward_channels, recompute=not with_cp)
@@ -45,8 +51,11 @@ class AsViTBlock(BaseModule):
         return self._forward(x, grid)
 
     def _forward(self, x: Tensor, grid: StageGrid) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.ffn(self.norm2(x)))
+        if self.conv_pos_embed is not None:
+            x = x + grid.partition(self.conv_pos_embed(grid.restore(x)))
+        stride = grid.token_stride
+        x = x + self.drop_path(self.attn(normalise(self.norm1, x, stride), grid))
+        return x + self.drop_path(self.ffn(normalise(self.norm2, x, stride)))
 
 
 class AsViTStage(BaseModule):
@@ -84,7 +93,7 @@ class AsViTStage(BaseModule):
             token_stride: Pixels from token to token in the first stage.
         """
         if self.downsample is not None:
-            x = self.downsample(x)
+            x = self.downsample(x, token_stride)
         shape, grid = x.shape[1:3], None
         for block, windows in zip(self.blocks, self.windows):
             last, grid = grid, StageGrid(shape, size, windows, token_stride)

@@ -5,7 +5,7 @@ import shlex
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -19,7 +19,7 @@ _NO_METRICS = ('data_time', 'time', 'step', 'memory', 'iter', 'epoch')
 Rows = List[Dict[str, float]]
 
 
-def find_config(work_dir: Path, options: Optional[dict] = None) -> Optional[Config]:
+def find_config(work_dir: Path, options: Optional[Sequence[str]] = None) -> Optional[Config]:
     """The config that a work directory's last run dumped; None if there is none.
 
     Raises:

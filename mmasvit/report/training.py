@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 from mmengine.config import Config
 
 from mmasvit.analysis import is_detector
+from mmasvit.engine.launch import DATA_FILE
 from mmasvit.errors import InputError
 from mmasvit.report import costs, data, logs
 from mmasvit.report.page import Page, Section, Tile
@@ -23,12 +24,12 @@ class Part:
     sections: List[Section]
 
 
-def training_page(folder: Path, options: Optional[dict] = None) -> Page:
+def training_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page:
     """A training's page; what cannot be had any more is left out, and said.
 
     Args:
         folder: The work directory.
-        options: Changes to the run's config.
+        options: Changes to the run's config, each ``'key=value'``.
 
     Raises:
         InputError: If the folder holds no training.
@@ -40,6 +41,7 @@ def training_page(folder: Path, options: Optional[dict] = None) -> Page:
                          'family.json or study.csv')
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f'{folder}: the config {cfg.filename} has no model')
+    cfg.work_dir = str(folder / FOLDER)  # where annotations are mended, if need be
     curves = logs.curve_section(logs.read_log(folder))
     checkpoint = logs.find_checkpoint(folder)
     if checkpoint is None and curves is None:
@@ -62,8 +64,8 @@ def training_page(folder: Path, options: Optional[dict] = None) -> Page:
     if curves:
         facts['trained'] = curves.lead.rstrip('.')
         sections = [*sections, curves]
-    if (folder / 'data.json').is_file():
-        sections = [*sections, _data_section(folder / 'data.json')]
+    if (folder / DATA_FILE).is_file():
+        sections = [*sections, _data_section(folder / DATA_FILE)]
     environment = logs.environment_section(folder, cfg.filename, checkpoint)
     if environment:
         sections = [*sections, environment]

@@ -1,6 +1,6 @@
 """From a work directory to its page."""
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
@@ -10,13 +10,14 @@ from mmasvit.report.training import FOLDER, training_page
 
 
 def write_report(work_dir: Union[str, Path], out: Optional[Union[str, Path]] = None,
-                 options: Optional[dict] = None) -> Path:
+                 options: Optional[Sequence[str]] = None) -> Path:
     """Write the page of a work directory.
 
     Args:
         work_dir: Folder of a training, a topology search, a scaling or a study.
         out: The page. Defaults to ``report/index.html`` in the folder.
-        options: Changes to a training's config, for data that have moved.
+        options: Changes to a training's config, each ``'key=value'``, for data that
+            have moved.
 
     Returns:
         Where the page is.
@@ -38,7 +39,7 @@ def write_report(work_dir: Union[str, Path], out: Optional[Union[str, Path]] = N
     return path
 
 
-def make_page(folder: Path, options: Optional[dict] = None) -> Page:
+def make_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page:
     """The page of whatever a work directory holds.
 
     Raises:

@@ -1,27 +1,13 @@
-"""Members of a grown family: their size, the ones wanted, and other families' sizes."""
+"""Members of a grown family: their size, and the ones wanted."""
 import math
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
+from mmasvit.arguments import number
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
-from mmasvit.search.space import Constraint, table_costs
-from mmasvit.topology import NUM_STAGES, Topology
-
-
-class Extent(NamedTuple):
-    """What figure 3 of the paper draws.
-
-    Attributes:
-        depth: Number of blocks.
-        width: Sum of the blocks' output channels.
-    """
-    depth: int
-    width: int
-
-    @classmethod
-    def of(cls, depths: Sequence[int], widths: Sequence[int]) -> 'Extent':
-        """Of a network's stages."""
-        return cls(sum(depths), sum(d * w for d, w in zip(depths, widths)))
+from mmasvit.limits import Constraint
+from mmasvit.paper import Extent
+from mmasvit.topology import Topology
 
 
 class Member(NamedTuple):
@@ -38,35 +24,13 @@ class Member(NamedTuple):
 
     @property
     def costs(self) -> Dict[str, int]:
-        """See :func:`~mmasvit.search.space.table_costs`."""
-        return table_costs(self.topology)
+        """See :meth:`Topology.costs`."""
+        return self.topology.costs()
 
     @property
     def extent(self) -> Extent:
         """Total depth and width."""
         return Extent.of(self.topology.depths, self.topology.widths)
-
-
-def _doubling(width: int) -> Tuple[int, ...]:
-    return tuple(width * 2**stage for stage in range(NUM_STAGES))
-
-
-# Scaling rules that others published, as figure 3 draws them: blocks of attention of Swin
-# (Liu et al., 2021, section 3.3: T, S, B, L), bottlenecks of ResNet (He et al., 2016, table
-# 1: 50, 101, 152 layers; each puts out 256 to 2048 channels).
-PUBLISHED_RULES: Dict[str, Dict[str, Extent]] = {
-    'Swin': {
-        'T': Extent.of((2, 2, 6, 2), _doubling(96)),
-        'S': Extent.of((2, 2, 18, 2), _doubling(96)),
-        'B': Extent.of((2, 2, 18, 2), _doubling(128)),
-        'L': Extent.of((2, 2, 18, 2), _doubling(192)),
-    },
-    'ResNet': {
-        '50': Extent.of((3, 4, 6, 3), _doubling(256)),
-        '101': Extent.of((3, 4, 23, 3), _doubling(256)),
-        '152': Extent.of((3, 8, 36, 3), _doubling(256)),
-    },
-}
 
 
 class Target(NamedTuple):
@@ -99,20 +63,20 @@ def check_targets(targets: Dict[str, Sequence[float]], seed: Topology, stop: Con
                          f'dict(params=[29e6, 53e6, 88e6]), got {targets!r}')
     checked = []
     for cost, sizes in targets.items():
-        if not isinstance(sizes, (list, tuple)) or not all(
-                isinstance(size, (int, float)) and not isinstance(size, bool)
-                and 0 < size < math.inf for size in sizes):
+        if not isinstance(sizes, (list, tuple)):
             raise InputError(f'targets.{cost} must be a list of sizes, got {sizes!r}')
+        for size in sizes:
+            number(f'each of targets.{cost}', size, above=0)
         if sorted(set(sizes)) != list(sizes):
             raise InputError(f'targets.{cost} must ascend, got {list(sizes)}')
-        least = table_costs(seed)[cost]
+        least = seed.costs()[cost]
         for size in sizes:
             if size < least:
                 raise InputError(f'targets.{cost}={size:.4g} is below the seed topology, '
                                  f'which has {least:.4g}')
             for word, limits in (('stop', stop), ('constraint', constraint)):
-                limit = getattr(limits, cost)
-                if limit is not None and size > limit:
+                limit = limits.given.get(cost, math.inf)
+                if size > limit:
                     raise InputError(f'targets.{cost}={size:.4g} is above '
                                      f'{word}.{cost}={limit:.4g}')
             checked.append(Target(cost, size))

@@ -8,12 +8,12 @@ import torch
 from scipy.stats import rankdata
 
 from mmasvit.complexity import Summary
-from mmasvit.complexity.untrained import generator
+from mmasvit.arguments import number
 from mmasvit.errors import InputError
+from mmasvit.limits import Constraint
+from mmasvit.measuring import Evaluator, Objective, Values
+from mmasvit.random import Purpose, generator
 from mmasvit.scaling.family import Member
-from mmasvit.search.reward import SIGNS, Values
-from mmasvit.search.space import Constraint, table_costs
-from mmasvit.measuring.evaluator import Evaluator
 from mmasvit.topology import MAX_WIDTH, NUM_STAGES, Topology
 
 WIDTH_FACTORS = (1.05, 1.1, 1.15, 1.2)  # algorithm 2, line 1
@@ -45,7 +45,7 @@ class GrowthRule:
         unit: Real channels per channel measured. Defaults to 1.
         width_factors: What the width may be multiplied by. Defaults to the paper's.
         constraint: Limits on what is grown; see
-            :class:`~mmasvit.search.space.Constraint`. Defaults to none.
+            :class:`~mmasvit.limits.Constraint`. Defaults to none.
 
     Raises:
         InputError: If the factors are no ascending list of numbers above 1.
@@ -56,12 +56,12 @@ class GrowthRule:
 
     def __post_init__(self):
         factors = self.width_factors
-        if (not isinstance(factors, (list, tuple)) or not factors
-                or any(isinstance(factor, bool) or not isinstance(factor, (int, float))
-                       or not 1 < factor < math.inf for factor in factors)
-                or sorted(set(factors)) != list(factors)):
-            raise InputError('width_factors must be an ascending list of numbers above 1, '
-                             f'got {factors!r}')
+        if not isinstance(factors, (list, tuple)) or not factors:
+            raise InputError(f'width_factors must be a list of numbers, got {factors!r}')
+        for factor in factors:
+            number('each of width_factors', factor, above=1)
+        if sorted(set(factors)) != list(factors):
+            raise InputError(f'width_factors must ascend, got {list(factors)}')
         object.__setattr__(self, 'width_factors', tuple(factors))
 
     @property
@@ -115,19 +115,20 @@ class Ranked(NamedTuple):
         topology: What was measured.
         ranks: Per measure, from 1; equal values share a rank and the next value has the
             next number.
-        rank_sum: Sum of the ranks.
+        rank_sum: Sum of the ranks, each times its measure's weight.
     """
     topology: Topology
     ranks: Dict[str, int]
-    rank_sum: int
+    rank_sum: float
 
 
-def rank(measured: Dict[Topology, Values]) -> List[Ranked]:
+def rank(measured: Dict[Topology, Values], objective: Objective = Objective()
+         ) -> List[Ranked]:
     """Order topologies by the sum of their ranks, best first (algorithm 2, lines 7 to 10).
 
-    Length distortion is ranked from the largest, the condition number from the smallest;
-    an infinity of the wrong kind and NaN come last. The paper does not say what decides between
-    equal sums. The released code looks at the measure whose finite values differ more,
+    Each measure is ranked from the best; an infinity of the wrong kind and NaN come last.
+    Ranks count as often as their measure weighs. The paper does not say what decides
+    between equal sums. The released code looks at the measure whose finite values differ more,
     relative to the largest; so do we, and the better rank there wins. (It then compares
     two topologies only, and takes the smaller value even of length distortion; we do
     not.) Topologies equal in that too are ordered by parameters, fewer first, and at
@@ -135,25 +136,26 @@ def rank(measured: Dict[Topology, Values]) -> List[Ranked]:
 
     Args:
         measured: Means of the measures by topology.
+        objective: Which measures, and how they weigh. Defaults to the paper's.
     """
-    names, topologies = list(SIGNS), list(measured)
-    ranks = {name: rankdata([_badness(name, measured[topology][name])
-                             for topology in topologies], method='dense').tolist()
-             for name in names}
-    decisive = max(names, key=lambda name: _relative_range(
+    ranks = {name: rankdata([_badness(values[name], sign) for values in measured.values()],
+                            method='dense').tolist()
+             for name, sign, _ in objective.parts}
+    decisive = max(objective.names, key=lambda name: _relative_range(
         [values[name] for values in measured.values()]))
     ranked = []
-    for i, topology in enumerate(topologies):
-        own = {name: int(ranks[name][i]) for name in names}
-        ranked.append(Ranked(topology, own, sum(own.values())))
+    for i, topology in enumerate(measured):
+        own = {name: int(ranks[name][i]) for name in objective.names}
+        ranked.append(Ranked(topology, own, sum(
+            weight * own[name] for name, _, weight in objective.parts)))
     return sorted(ranked, key=lambda one: (
-        one.rank_sum, one.ranks[decisive], table_costs(one.topology)['params'],
+        one.rank_sum, one.ranks[decisive], one.topology.costs()['params'],
         str(one.topology)))
 
 
-def _badness(name: str, value: float) -> float:
-    """A measure's value, with a sign that makes less the better."""
-    return math.inf if math.isnan(value) else -SIGNS[name] * value
+def _badness(value: float, sign: int) -> float:
+    """A measure's value, turned so that less is better."""
+    return math.inf if math.isnan(value) else -sign * value
 
 
 def _relative_range(values: Sequence[float]) -> float:
@@ -186,13 +188,6 @@ class Step(NamedTuple):
         return Member(self.number, chosen, self.summaries[chosen])
 
 
-def reached(topology: Topology, stop: Constraint) -> bool:
-    """Whether a topology has reached one of the sizes at which scaling ends."""
-    costs = table_costs(topology)
-    return any(size is not None and costs[name] >= size
-               for name, size in vars(stop).items())
-
-
 class Scaling:
     """Grows a family from a seed topology, greedily (algorithm 2).
 
@@ -204,6 +199,7 @@ class Scaling:
         stop: Ends with the first member that has at least so many parameters or
             multiply-accumulates; as well as when every choice is beyond the limits.
         evaluator: Measures topologies.
+        objective: What makes a choice the best. Defaults to the paper's.
 
     Attributes:
         members: The family so far, the seed first.
@@ -213,9 +209,10 @@ class Scaling:
     """
 
     def __init__(self, seed: Topology, rule: GrowthRule, stop: Constraint,
-                 evaluator: Evaluator):
+                 evaluator: Evaluator, objective: Objective = Objective()):
         check_end(seed, rule, stop)
-        self.rule, self._stop, self._evaluator = rule, stop, evaluator
+        self.rule, self._stop = rule, stop
+        self._evaluator, self._objective = evaluator, objective
         self.members = [Member(0, seed)]
 
     def measure(self, topologies: Sequence[Topology], watch: Optional[Watch] = None
@@ -229,19 +226,23 @@ class Scaling:
         seed = self.members[0].topology
         self.members[0] = Member(0, seed, self.measure([seed])[0])
 
-    def step(self, watch: Optional[Watch] = None) -> Optional[Step]:
+    def step(self, watch: Optional[Watch] = None,
+             known_only: bool = False) -> Optional[Step]:
         """Grow by one step; None at the end.
 
         Args:
             watch: Called with the items done and to do.
+            known_only: Whether to return None before a step that would measure
+                something, too. Defaults to False.
         """
         current = self.members[-1].topology
-        grown = {} if reached(current, self._stop) else self.rule.grow(current)
-        if not grown:
+        grown = {} if self._stop.reached(current) else self.rule.grow(current)
+        if not grown or known_only and self._evaluator.unknown(
+                map(self.rule.measured, grown)):
             return None
         summaries = dict(zip(grown, self.measure(list(grown), watch)))
-        ranked = rank({topology: {name: of_one[name].mean for name in SIGNS}
-                       for topology, of_one in summaries.items()})
+        ranked = rank({topology: {name: summary.mean for name, summary in of_one.items()}
+                       for topology, of_one in summaries.items()}, self._objective)
         step = Step(len(self.members), ranked, summaries, grown,
                     len(self.rule.choices) - sum(map(len, grown.values())))
         self.members.append(step.member)
@@ -258,12 +259,8 @@ def check_end(seed: Topology, rule: GrowthRule, stop: Constraint) -> None:
         raise InputError('stop or constraint must give a number of params or macs: '
                          'nothing else ends a scaling')
     rule.measured(seed)
-    costs = table_costs(seed)
-    for word, limits in (('stop', stop), ('constraint', rule.constraint)):
-        for name, limit in vars(limits).items():
-            if limit is not None and limit <= costs[name]:
-                raise InputError(f'{word}.{name}={limit:.4g} is not above the seed '
-                                 f'topology, which has {costs[name]:.4g}')
+    stop.check_above(seed, 'stop')
+    rule.constraint.check_above(seed, 'constraint')
 
 
 def random_walk(seed: Topology, rule: GrowthRule, stop: Constraint,
@@ -280,7 +277,7 @@ def random_walk(seed: Topology, rule: GrowthRule, stop: Constraint,
         draw: Generator of the walk.
     """
     members = [Member(0, seed)]
-    while not reached(members[-1].topology, stop):
+    while not stop.reached(members[-1].topology):
         grown = [topology for topology, choices in
                  rule.grow(members[-1].topology).items() for _ in choices]
         if not grown:
@@ -293,5 +290,5 @@ def random_walk(seed: Topology, rule: GrowthRule, stop: Constraint,
 def random_walks(number: int, seed: Topology, rule: GrowthRule, stop: Constraint,
                  random_seed: int) -> List[List[Member]]:
     """Several random walks; which ones depends on ``random_seed``."""
-    return [random_walk(seed, rule, stop, generator(random_seed, walk, 8))
+    return [random_walk(seed, rule, stop, generator(Purpose.WALK, random_seed, walk))
             for walk in range(number)]

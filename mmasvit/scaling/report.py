@@ -1,29 +1,37 @@
 """What auto-scaling leaves behind: family, history, figure and configs."""
-import json
-import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Union
+from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
 
+from mmasvit.datasets.probe_images import source_name
 from mmasvit.emit import emit_configs, suited_drop_path_rate
 from mmasvit.errors import InputError
-from mmasvit.files import write_json
-from mmasvit.search.comparison import Spread
+from mmasvit.files import read_result, write_json
+from mmasvit.measuring import Objective
 from mmasvit.scaling.family import Member, Target, at_size, nearest_below
-from mmasvit.search.reward import SIGNS
+from mmasvit.scaling.figure import plot_scaling
 from mmasvit.scaling.growth import Scaling, Step
+from mmasvit.stats import Spread
 from mmasvit.topology import NUM_STAGES
 
 _SIZES = (*(f'L{stage + 1}' for stage in range(NUM_STAGES)), 'C', 'params', 'macs')
-# choices.csv: a row per topology measured in a step; history.csv: the chosen ones.
-# Nothing in them depends on time. The costs are counted as in
-# mmasvit.search.space.table_costs.
-CHOICE_COLUMNS = ('step', 'chosen', 'stage', 'width_factors', 'topology', *_SIZES, *SIGNS,
-                  *(f'{name}_rank' for name in SIGNS), 'rank_sum')
-HISTORY_COLUMNS = ('step', 'stage', 'width_factors', 'topology', *_SIZES, *SIGNS,
-                   *(f'{name}_rank' for name in SIGNS), 'rank_sum', 'measured',
-                   'over_limit', 'least_rank_sum_shared_by')
 
 Row = Dict[str, object]
+
+
+def choice_columns(objective: Objective) -> Tuple[str, ...]:
+    """Columns of ``choices.csv``: a row per topology measured in a step.
+
+    Nothing in it depends on time; the costs are :meth:`Topology.costs`.
+    """
+    return ('step', 'chosen', 'stage', 'width_factors', 'topology', *_SIZES,
+            *objective.names, *(f'{name}_rank' for name in objective.names), 'rank_sum')
+
+
+def history_columns(objective: Objective) -> Tuple[str, ...]:
+    """Columns of ``history.csv``: of those rows the chosen ones, with what they say
+    about the others."""
+    return tuple(name for name in choice_columns(objective) if name != 'chosen') + (
+        'measured', 'over_limit', 'least_rank_sum_shared_by')
 
 
 def step_rows(step: Step) -> List[Row]:
@@ -35,7 +43,8 @@ def step_rows(step: Step) -> List[Row]:
             step=step.number, chosen=int(not rows), stage=choices[0].stage,
             width_factors='|'.join(f'{choice.factor:g}' for choice in choices),
             **_describe(Member(step.number, ranked.topology)),
-            **{name: step.summaries[ranked.topology][name].mean for name in SIGNS},
+            **{name: summary.mean
+               for name, summary in step.summaries[ranked.topology].items()},
             **{f'{name}_rank': number for name, number in ranked.ranks.items()},
             rank_sum=ranked.rank_sum))
     return rows
@@ -68,22 +77,23 @@ def _record(member: Member) -> dict:
 
 
 def compare(members: Sequence[Member], walks: Sequence[Sequence[Member]],
-            targets: Sequence[Target]) -> List[dict]:
-    """Both measures of a family and of random scaling, at equal size.
+            targets: Sequence[Target], objective: Objective) -> List[dict]:
+    """The measures of a family and of random scaling, at equal size.
 
     Args:
         members: The family with its measures.
         walks: Random scalings with theirs.
         targets: The sizes.
+        objective: Which measures, and which way each is better.
 
     Returns:
         For each target and measure ours, the walks' mean and deviation, how many walks
         reach the size, and how many of them ours is better than. Between two members a
-        measure is interpolated (:func:`~mmasvit.scaling.growth.at_size`).
+        measure is interpolated (:func:`~mmasvit.scaling.family.at_size`).
     """
     rows = []
     for target in targets:
-        for name, sign in SIGNS.items():
+        for name, sign, _ in objective.parts:
             ours = at_size(members, name, target)
             theirs = [value for value in (at_size(walk, name, target) for walk in walks)
                       if value is not None]
@@ -99,7 +109,8 @@ def compare(members: Sequence[Member], walks: Sequence[Sequence[Member]],
 
 
 def write_family(work_dir: str, scaling: Scaling, targets: Sequence[Target],
-                 walks: Sequence[Sequence[Member]], facts: dict) -> None:
+                 walks: Sequence[Sequence[Member]], objective: Objective,
+                 facts: dict) -> None:
     """Write ``configs/``, ``scaling.png`` and ``family.json``.
 
     Args:
@@ -107,13 +118,12 @@ def write_family(work_dir: str, scaling: Scaling, targets: Sequence[Target],
         scaling: Scaling at its end.
         targets: Sizes that a member is wanted for.
         walks: Random scalings, with measures or without.
+        objective: What made a choice the best.
         facts: What it was made with: seeds, settings, versions, times.
     """
-    # importing mmasvit must not choose a matplotlib backend for everybody
-    from mmasvit.search.figures import plot_scaling
     members = scaling.members
     folder = Path(work_dir, 'configs')
-    os.makedirs(folder, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     chosen = []
     for target in targets:
         member = nearest_below(members, target)
@@ -126,25 +136,24 @@ def write_family(work_dir: str, scaling: Scaling, targets: Sequence[Target],
             passed=any(one.costs[target.cost] > target.size for one in members),
             configs=[f'configs/{path.name}' for path in emitted]))
     measured = [walk for walk in walks if all(member.summaries for member in walk)]
-    plot_scaling(members, walks, Path(work_dir, 'scaling.png'))
+    plot_scaling(members, walks, objective, Path(work_dir, 'scaling.png'))
     # last: where it is, all is
     write_json(Path(work_dir, 'family.json'), dict(
-        seed_topology=str(members[0].topology),
         members=[_record(member) for member in members], targets=chosen,
         random=[dict(walk=number, members=[_record(member) for member in walk])
                 for number, walk in enumerate(walks)],
-        comparison=compare(members, measured, targets), **facts))
+        comparison=compare(members, measured, targets, objective), **facts))
 
 
 def _provenance(seed: Member, member: Member, target: Target, facts: dict) -> str:
-    setting, source = facts['setting'], facts['data']['source']
-    source = source if isinstance(source, str) else source['type']
+    setting = facts['setting']
     words = dict(params='parameters', macs='multiply-accumulates')[target.cost]
     return (f'Topology {member.topology}\ngrown by tools/scale_topology.py from '
             f'{seed.topology}\nin {member.step} steps; the largest of its family '
             f'with at most {target.size:.4g} {words}.\n'
             f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
-            f'{setting["repeats"]} per topology, seed {setting["seed"]}, images: {source}.')
+            f'{setting["repeats"]} per topology, seed {setting["seed"]}, images: '
+            f'{source_name(facts["data"])}.')
 
 
 class FinishedFamily(NamedTuple):
@@ -164,15 +173,9 @@ def read_family(folder: Union[str, Path]) -> FinishedFamily:
     Raises:
         InputError: If it holds no finished scaling.
     """
-    try:
-        result = json.loads(Path(folder, 'family.json').read_text(encoding='utf-8'))
-        for needed in ('members', 'targets', 'random', 'comparison', 'setting', 'seconds'):
-            result[needed]
-        if not result['members']:
-            raise ValueError('it has no members')
-    except OSError as error:
-        raise InputError(f'{folder} holds no finished scaling: {error.strerror} '
-                         f'({os.path.basename(error.filename)})') from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{folder}: family.json is damaged: {error}') from None
+    path = Path(folder, 'family.json')
+    result = read_result(path, 'scaling', ('members', 'targets', 'random', 'comparison',
+                                           'setting', 'seconds'))
+    if not result['members']:
+        raise InputError(f'{path} is damaged: it has no members')
     return FinishedFamily(str(folder), result)

@@ -1,73 +1,82 @@
 """What a search leaves behind: history, result, figure and configs."""
 import csv
-import json
-import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Union
+from typing import Dict, List, NamedTuple, Tuple, Union
 
 from mmasvit.complexity import Summary
+from mmasvit.datasets.probe_images import source_name
 from mmasvit.emit import emit_configs
 from mmasvit.errors import InputError
-from mmasvit.files import write_json
-from mmasvit.search.reward import SIGNS
-from mmasvit.search.search import Row, TopologySearch
-from mmasvit.search.space import table_costs
+from mmasvit.files import read_result, write_json
+from mmasvit.measuring import Objective
+from mmasvit.measuring.objective import Values
+from mmasvit.search.figure import plot_search
+from mmasvit.search.history import Evaluation, best_of, rate
+from mmasvit.search.search import TopologySearch
 from mmasvit.topology import Topology
 
-# history.csv: a row per topology and step, nothing that depends on time. Entropy is that
-# of the policy the topology was drawn from, the baseline that which was taken off its
-# reward; the costs are counted as in mmasvit.search.space.table_costs.
-COLUMNS = ('step', 'topology', *SIGNS, *(f'{name}_reward' for name in SIGNS), 'reward',
-           'baseline', 'entropy', 'params', 'macs')
+Row = Dict[str, object]  # one line of history.csv: text, numbers
 
 
-def write_results(work_dir: str, search: TopologySearch, found: Topology,
-                  summaries: Dict[str, Summary], facts: dict) -> None:
+def columns(objective: Objective) -> Tuple[str, ...]:
+    """Columns of ``history.csv``: a row per topology and step, none depends on time.
+
+    Entropy is that of the policy the topology was drawn from, the baseline that which
+    was taken off its reward; the costs are :meth:`Topology.costs`.
+    """
+    return ('step', 'topology', *objective.names,
+            *(f'{name}_reward' for name in objective.names), 'reward', 'baseline',
+            'entropy', 'params', 'macs')
+
+
+def to_row(one: Evaluation) -> Row:
+    """The row of an evaluation."""
+    return dict(step=one.step, topology=str(one.topology), **one.measures,
+                **{f'{name}_reward': part for name, part in one.parts.items()},
+                reward=one.reward, baseline=one.baseline, entropy=one.entropy,
+                **one.topology.costs())
+
+
+def write_results(work_dir: str, search: TopologySearch, objective: Objective,
+                  found: Topology, summaries: Dict[str, Summary], facts: dict) -> None:
     """Write ``topology.json``, ``search.png`` and ``configs/``.
 
     Args:
         work_dir: Folder to write to.
         search: The search at its end.
+        objective: What it looked for.
         found: Its result.
         summaries: The result's measures.
         facts: What it was made with: seeds, settings, versions, times.
     """
-    # importing mmasvit must not choose a matplotlib backend for everybody
-    from mmasvit.search.figures import plot_search
-    best, rated = search.best(), search.scores()
-    uses_policy = search.strategy == 'reinforce'
+    history, space = search.history, search.strategy.space
+    policy = search.strategy.learned_policy
+    shares = policy and policy.probabilities()
     result = dict(
-        topology=str(found), fields=asdict(found), **table_costs(found),
+        topology=str(found), fields=asdict(found), **found.costs(),
         measures={name: dict(mean=summary.mean, values=summary.values)
                   for name, summary in summaries.items()},
-        best_seen=dict(best, score=max(rated)),
-        entropy=search.policy.entropy().item() if uses_policy else None,
-        entropy_of_space=search.space.entropy,
-        policy=_named(search) if uses_policy else None,
-        topologies_measured=len({row['topology'] for row in search.rows}), **facts)
-    plot_search(search.rows, search.policy.probabilities() if uses_policy else None,
-                search.space.choices, Path(work_dir, 'search.png'))
+        best_seen=dict(to_row(best_of(history, objective)),
+                       score=max(rate(history, objective))),
+        entropy=policy and policy.entropy().item(), entropy_of_space=space.entropy,
+        policy=shares and {name: dict(zip(map(str, space.choices[name]), probabilities))
+                           for name, probabilities in shares.items()},
+        topologies_measured=len({one.topology for one in history}), **facts)
+    plot_search(history, objective, shares, space.choices, Path(work_dir, 'search.png'))
     folder = Path(work_dir, 'configs')
-    os.makedirs(folder, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     emit_configs(found, folder, 'found', _provenance(found, facts))
     # last: where it is, all is
     write_json(Path(work_dir, 'topology.json'), result)
 
 
-def _named(search: TopologySearch) -> Dict[str, Dict[str, float]]:
-    return {name: dict(zip(map(str, search.space.choices[name]), probabilities))
-            for name, probabilities in search.policy.probabilities().items()}
-
-
 def _provenance(found: Topology, facts: dict) -> str:
     setting = facts['setting']
-    source = facts['data']['source']
-    source = source if isinstance(source, str) else source['type']
     return (f'Topology {found}\nfound by tools/search_topology.py: '
             f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
             f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
-            f'{setting["repeats"]} per topology, images: {source}.')
+            f'{setting["repeats"]} per topology, images: {source_name(facts["data"])}.')
 
 
 class Finished(NamedTuple):
@@ -82,6 +91,16 @@ class Finished(NamedTuple):
     result: dict
     rows: List[Row]
 
+    @property
+    def objective(self) -> Objective:
+        """What it looked for."""
+        return Objective(self.result['objective'])
+
+    @property
+    def measures(self) -> List[Values]:
+        """The measures of its history."""
+        return [{name: row[name] for name in self.objective.names} for row in self.rows]
+
 
 def read_results(folder: Union[str, Path]) -> Finished:
     """Read a work directory.
@@ -89,21 +108,20 @@ def read_results(folder: Union[str, Path]) -> Finished:
     Raises:
         InputError: If it holds no finished search.
     """
+    result = read_result(Path(folder, 'topology.json'), 'topology search', (
+        'topology', 'strategy', 'objective', 'setting', 'seed', 'data', 'policy',
+        'entropy', 'entropy_of_space', 'constraint', 'steps', 'best_seen',
+        'topologies_per_step', 'topologies_measured', 'seconds'))
+    path = Path(folder, 'history.csv')
     try:
-        result = json.loads(Path(folder, 'topology.json').read_text(encoding='utf-8'))
-        with open(Path(folder, 'history.csv'), newline='', encoding='utf-8') as file:
+        with open(path, newline='', encoding='utf-8') as file:
             rows = [{name: value if name == 'topology' else float(value)
                      for name, value in row.items()} for row in csv.DictReader(file)]
-        for needed in ('topology', 'strategy', 'setting', 'seed', 'data', 'policy',
-                       'entropy', 'entropy_of_space', 'constraint', 'steps', 'best_seen',
-                       'topologies_per_step', 'topologies_measured', 'seconds'):
-            result[needed]
-        if not rows or set(COLUMNS) - set(rows[0]):
-            raise ValueError('the history has no rows, or not all columns')
+        if not rows or set(columns(Objective(result['objective']))) - set(rows[0]):
+            raise ValueError('it has no rows, or not all columns')
     except OSError as error:
         raise InputError(f'{folder} holds no finished topology search: {error.strerror} '
-                         f'({os.path.basename(error.filename)})') from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{folder}: topology.json or history.csv is damaged: {error}'
-                         ) from None
+                         f'({path.name})') from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f'{path} is damaged: {error}') from None
     return Finished(str(folder), result, rows)

@@ -4,13 +4,14 @@ import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Callable, Iterator, Sequence, TypeVar
+from typing import Callable, Iterator, Sequence, Tuple, TypeVar
 
-Item = TypeVar('Item')
+Item, Result = TypeVar('Item'), TypeVar('Result')
 
 
-def run_items(function: Callable[[Item], None], items: Sequence[Item], processes: int,
-              log_dir: str, threads: int = 1) -> Iterator[Item]:
+def run_items(function: Callable[[Item], Result], items: Sequence[Item],
+              processes: int, log_dir: str, threads: int = 1
+              ) -> Iterator[Tuple[Item, Result]]:
     """Run a function on every item, as many at a time as there are processes.
 
     Items are handed out one by one, so long ones do not hold up the rest. Each process
@@ -18,14 +19,14 @@ def run_items(function: Callable[[Item], None], items: Sequence[Item], processes
     processes nor on who took which item. With GPUs the processes take them in turn.
 
     Args:
-        function: Something that can be imported; it writes its own results.
+        function: Something that can be imported.
         items: Its arguments, the longest best first.
         processes: Processes to start.
         log_dir: Folder for ``worker_<k>.log``, what the processes print.
         threads: Threads of torch per process. Defaults to 1.
 
     Yields:
-        Items in the order in which they were done.
+        Items and results in the order in which they were done.
     """
     context = multiprocessing.get_context('spawn')
     numbers = context.Queue()
@@ -35,8 +36,7 @@ def run_items(function: Callable[[Item], None], items: Sequence[Item], processes
     try:
         futures = {pool.submit(function, item): item for item in items}
         for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+            yield futures[future], future.result()
         pool.shutdown()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

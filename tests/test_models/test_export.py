@@ -6,16 +6,21 @@ import torch
 
 from networks import build, twin
 
+# all that may be added to the published architecture
+ALL = dict(shift_windows=True, global_blocks=(0, 0, 1, 1), use_rel_pos_bias=True,
+           use_conv_pos_embed=True)
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize('training', [True, False])
-def test_compiled_graph_serves_every_batch_size(training):
+@pytest.mark.parametrize('training, options', [(True, {}), (False, {}), (True, ALL)],
+                         ids=str)
+def test_compiled_graph_serves_every_batch_size(training, options):
     """One whole graph for the first batch size, one for all others."""
     from torch._dynamo.testing import CompileCounter
     torch._dynamo.reset()
-    backbone, counter = build('4,2,2|2,1,2|3,1,2|2,1,2|8,8'), CompileCounter()
+    backbone, counter = build('4,2,2|2,1,2|3,1,2|2,1,2|8,8', **options), CompileCounter()
     backbone.train(training)
-    plain = twin(backbone)
+    plain = twin(backbone, **options)
     backbone.compile(backend=counter, fullgraph=True)
     for batch_size in (2, 3, 5):
         images = torch.randn(batch_size, 3, 75, 107)
@@ -25,9 +30,9 @@ def test_compiled_graph_serves_every_batch_size(training):
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize('attn_impl', ['fused', 'explicit'])
-def test_export_with_a_dynamic_batch(attn_impl):
-    backbone = build(attn_impl=attn_impl, pretrain_img_size=64).eval()
+@pytest.mark.parametrize('options', [{}, dict(attn_impl='explicit'), ALL], ids=len)
+def test_export_with_a_dynamic_batch(options):
+    backbone = build(**options, pretrain_img_size=64).eval()
     exported = torch.export.export(
         backbone, (torch.randn(2, 3, 75, 64), ),
         dynamic_shapes=({0: torch.export.Dim('batch')}, )).module()

@@ -127,3 +127,20 @@ def test_anything_else_missing_is_an_error():
 def test_a_strange_dict_is_an_error(state):
     with pytest.raises(RuntimeError, match='norm0.weight'):
         AsViT(TINY).load_state_dict(state)
+
+
+@pytest.mark.parametrize('scale', [0., .25])
+def test_residual_branches_start_scaled(scale):
+    """Whatever draws the weights; with 0 every block is the identity."""
+    init_cfg = dict(type='Xavier', layer='Linear', distribution='uniform')
+    plain, scaled = (build(residual_init_scale=factor, init_cfg=init_cfg)
+                     for factor in (1., scale))
+    last = ('attn.proj.weight', 'ffn.layers.1.weight')
+    for (name, ours), theirs in zip(scaled.named_parameters(), plain.parameters()):
+        assert torch.equal(ours, theirs * scale if name.endswith(last) else theirs), name
+    before = scaled.state_dict()['stages.0.blocks.0.attn.proj.weight'].clone()
+    scaled.init_weights()  # a second time nothing happens
+    assert torch.equal(scaled.state_dict()['stages.0.blocks.0.attn.proj.weight'], before)
+    if not scale:
+        tokens = torch.randn(2, 8, 8, 10)
+        assert torch.equal(scaled.stages[0](tokens, (32, 32), 4), tokens)
