@@ -6,9 +6,10 @@
 
 Every contestant gets the same recipe, that of ``configs/_base_/cascade_tiny.py`` as
 ``tools/new_config.py`` lays it out for the data (256 px crops, batch 4, AdamW), but on
-images at their own size and for so many iterations, from random weights. A name is a backbone and, after ``+``, what is added
-to or changed in it; any combination can be asked for. A finished run is a row of
-``detection.csv`` in the work directory and is not run again.
+images at their own size and for so many iterations, from random weights. A name is a
+backbone and, after ``+``, what is added to or changed in it; any combination can be asked
+for. A finished run is a row of ``detection.csv`` in the work directory and is not run
+again.
 """
 import argparse
 import csv
@@ -97,8 +98,8 @@ def check(args: argparse.Namespace) -> None:
     for name in args.only:
         backbone_of(name)
     if min(args.seeds, args.iters, args.val_images or 1) < 1 or min(args.lr) <= 0:
-        raise InputError('--seeds, --iters and --val-images must be at least 1, --lr above '
-                         '0')
+        raise InputError('--seeds, --iters and --val-images must be at least 1, '
+                         '--lr above 0')
     if not 0 <= args.drop_path < 1:
         raise InputError('--drop-path must be at least 0 and below 1')
     names = [Path(folder).resolve().name for folder in args.data]
@@ -116,8 +117,8 @@ def backbone_of(name: str) -> tuple:
     backbone, *parts = name.split('+')
     unknown = [part for part in parts if part not in PARTS]
     if backbone not in BACKBONES or unknown or parts and not backbone.startswith('asvit'):
-        raise InputError(f'unknown network {name}; known are {", ".join(BACKBONES)}, those '
-                         f'of As-ViT with parts {", ".join("+" + part for part in PARTS)}')
+        raise InputError(f'unknown network {name}; known are {", ".join(BACKBONES)}, '
+                         f'As-ViT with {", ".join("+" + part for part in PARTS)}')
     config, options = BACKBONES[backbone]
     for part in parts:
         options = {**options, **PARTS[part]}
@@ -136,10 +137,11 @@ def make_cfg(case: Case, folder: Path, val_images: Optional[int]) -> Config:
     if case.drop_path and cfg.model.backbone.type != 'ResNet':
         cfg.model.backbone.drop_path_rate = case.drop_path
     cfg.optim_wrapper.optimizer.lr = case.lr
-    # new_config.py magnifies small objects: better, but validation takes four times as long
+    # new_config.py magnifies small objects: better, but validation takes long
     train, test = (loader.dataset.pipeline for loader in (cfg.train_dataloader,
                                                           cfg.val_dataloader))
-    train[:] = [step for step in train if step.type not in ('RandomChoice', 'RandomResize')]
+    train[:] = [step for step in train
+                if step.type not in ('RandomChoice', 'RandomResize')]
     test[:] = [dict(type='Resize', scale_factor=1., keep_ratio=True)
                if step.type == 'Resize' else step for step in test]
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
