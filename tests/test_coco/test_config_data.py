@@ -108,6 +108,20 @@ def test_users_file_stays_and_its_copy_is_read(tmp_path):
     assert not check_data(cfg).remarks
 
 
+def test_an_evaluators_own_file_is_mended_too(tmp_path):
+    scored = sound(seed=1)
+    for row in scored['annotations']:
+        del row['iscrowd']
+    cfg = config(write_set(tmp_path))
+    cfg.val_evaluator.ann_file = str(tmp_path / 'scored.json')
+    (tmp_path / 'scored.json').write_text(json.dumps(scored))
+    report = check_data(cfg)
+    assert 'scored.json' in report.remarks[0]
+    assert cfg.val_dataloader.dataset.ann_file == 'val.json'
+    rows = json.loads(Path(cfg.val_evaluator.ann_file).read_text())['annotations']
+    assert {row['iscrowd'] for row in rows} == {0}
+
+
 def test_what_is_refused_leaves_nothing(tmp_path):
     train, val = sound(), sound(seed=1)
     del val['annotations'][0]['area'], train['annotations'][0]['bbox']
@@ -130,6 +144,8 @@ def test_what_is_refused_leaves_nothing(tmp_path):
      r'the classes \(red, blue\) are not those of'),
     (lambda c: c.train_dataloader.dataset.pipeline[1].update(with_mask=False),
      'has a mask head but'),
+    (lambda c: c.train_dataloader.dataset.metainfo.update(classes='red'),
+     r"classes=\('red', \)"),
     (lambda c: c.val_evaluator.update(ann_file=c.val_evaluator.ann_file.replace(
         'val', 'train')), None)])
 def test_what_does_not_fit_is_refused(tmp_path, change, line):
@@ -152,6 +168,8 @@ def test_what_does_not_fit_is_refused(tmp_path, change, line):
     lambda c: c.train_dataloader.dataset.update(ann_file='s3://bucket/train.json'),
     lambda c: c.train_dataloader.update(dataset=dict(
         type='RepeatDataset', times=2, dataset=copy.deepcopy(c.train_dataloader.dataset))),
+    lambda c: (c.train_dataloader.dataset.data_prefix.update(img='x'),
+               c.train_dataloader.dataset.pipeline[0].update(imdecode_backend='pillow')),
     lambda c: c.pop('val_evaluator')])
 def test_what_mmdet_runs_rightly_is_not_refused(tmp_path, change):
     cfg = config(write_set(tmp_path))
