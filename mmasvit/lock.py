@@ -39,6 +39,7 @@ def locked(folder: Union[str, Path]) -> Iterator[None]:
     finally:
         if descriptor in _held:  # and not a forked child, where it is closed
             _held.remove(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # for forked children too, at once
             os.close(descriptor)
 
 

@@ -6,7 +6,7 @@ genotype text exists only at the edges (configs, command lines, files).
 """
 import re
 from dataclasses import dataclass
-from math import log, prod
+from math import prod
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mmasvit.errors import InputError
@@ -28,16 +28,6 @@ SEARCH_SPACE: Dict[str, Tuple[int, ...]] = {
 
 _FORM = ("'K,S,E,L|K,S,E,L|K,S,E,L|K,S,E,L|heads,C' (L and C may be left out), "
          "for example '8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180'")
-
-
-def space_size() -> int:
-    """Number of topologies in Table 1 (4,556,250)."""
-    return prod(len(choices) for choices in SEARCH_SPACE.values())
-
-
-def space_entropy() -> float:
-    """Entropy in nats of the uniform distribution over Table 1 (15.33)."""
-    return log(space_size())
 
 
 @dataclass(frozen=True)
@@ -201,7 +191,8 @@ class Topology:
                      use_rel_pos_bias: bool = False, use_conv_pos_embed: bool = False,
                      pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                      out_indices: Tuple[int, ...] = (3, ),
-                     output_norm: bool = True) -> int:
+                     output_norm: bool = True,
+                     token_strides: Sequence[int] = (TOKEN_STRIDE, )) -> int:
         """Learnable parameters, equal to the built network's.
 
         Args:
@@ -214,23 +205,25 @@ class Topology:
                 whose windows the bias.
             out_indices: Stages that give an output; later ones are not built.
             output_norm: Whether each output has a LayerNorm of its own.
+            token_strides: Strides with norms of their own.
         """
         first, last = self.widths[0], self.widths[max(out_indices)]
-        total = 3 * first * self.kernels[0]**2 + first + 2 * first
+        total, normed = 3 * first * self.kernels[0]**2 + first, first
         if use_abs_pos_embed:
             total += first * (-(-pretrain_img_size // TOKEN_STRIDE))**2
         reaches = window_reaches(self.splits, pretrain_img_size)
         for stage, reach in zip(self._built_stages(out_indices), reaches):
-            norms_and_biases = (4 * stage.width + 3 * stage.attn_dims + stage.width +
-                                stage.hidden + stage.width)
-            total += stage.depth * (stage.block_weights + norms_and_biases)
-            total += stage.reduction_weights + 2 * stage.reduction_features
+            biases = 3 * stage.attn_dims + stage.width + stage.hidden + stage.width
+            total += stage.depth * (stage.block_weights + biases)
+            total += stage.reduction_weights
+            normed += stage.depth * 2 * stage.width + stage.reduction_features
             if use_rel_pos_bias:
                 total += stage.depth * stage.heads * (2 * reach + 1)**2
             if use_conv_pos_embed:
                 total += stage.depth * stage.width * (CONV_POS_KERNEL**2 + 1)
         if output_norm:
-            total += sum(2 * self.widths[i] for i in out_indices)
+            normed += sum(self.widths[i] for i in out_indices)
+        total += len(token_strides) * 2 * normed
         if num_classes:
             total += last * (last + 1) + num_classes * (last + 1)
         return total

@@ -67,3 +67,40 @@ def fails(*words):
     assert status == 2, err
     assert len(errors) == 1 and lines[-1] == errors[0], lines
     return errors[0]
+
+
+def make_coco(ann_file, image_folder, images=4, classes=('cat', 'dog'), objects=3,
+              masks=True, size=(64, 48), prefix='', seed=0):
+    """Write a small set in COCO's format: noise with bright rectangles.
+
+    Its name, ``{prefix}{number}.png``, says which image it is. Returns the file's dict.
+    """
+    import json
+
+    import cv2
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    coco = dict(images=[], annotations=[], categories=[
+        dict(id=number, name=name) for number, name in enumerate(classes, 1)])
+    Path(image_folder).mkdir(parents=True, exist_ok=True)
+    Path(ann_file).parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    for image_id in range(1, images + 1):
+        picture = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
+        for _ in range(objects):
+            w, h = (int(rng.integers(side // 8, side // 2)) for side in size)
+            x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+            picture[y:y + h, x:x + w] += 128
+            number = len(coco['annotations']) + 1
+            row = dict(id=number, image_id=image_id, bbox=[x, y, w, h], area=w * h,
+                       iscrowd=0, category_id=1 + number % len(classes))
+            if masks:
+                row['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            coco['annotations'].append(row)
+        name = f'{prefix}{image_id:03d}.png'
+        (Path(image_folder) / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(Path(image_folder) / name), picture)
+        coco['images'].append(dict(id=image_id, file_name=name, width=width,
+                                   height=height))
+    Path(ann_file).write_text(json.dumps(coco), encoding='utf-8')
+    return coco

@@ -248,8 +248,8 @@ def _metric_findings(split: Split, view: View) -> List[Finding]:
         missing = set(view.coco.images.ids) - set(scored.images.ids)
         more = set(scored.images.ids) - set(view.coco.images.ids)
         line = f"the evaluator's ann_file {path} is another file"
-        ids = [{row.get('name'): row.get('id') for row in file.categories
-                if row.get('name') in view.classes} for file in (view.coco, scored)]
+        ids = [{row['name']: row['id'] for row in file.categories
+                if row['name'] in view.classes} for file in (view.coco, scored)]
         if list(ids[0].items()) != list(ids[1].items()):
             findings.append(Finding('evaluator-file', True, 1, 1,
                                     f'{line}, with other categories or another order'))

@@ -1,5 +1,5 @@
 """As-ViT, the backbone of "Auto-Scaling Vision Transformers without Training"."""
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from mmasvit.errors import InputError
 from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
                               TOKEN_STRIDES, plan_windows, window_reaches)
 from mmasvit.models import pretrained
+from mmasvit.models.norms import StrideLN, normalise
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
 from mmasvit.topology import Topology
@@ -62,6 +63,10 @@ class AsViT(BaseModule):
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
             the first. Defaults to 0.
         norm_cfg: Config of all norms. Defaults to ``dict(type='LN')``.
+        token_strides: Strides that the backbone is for, of 4, 8 and 16. Of several, each
+            has norms of its own, all other weights are shared: one network for several
+            numbers of tokens. The finest is the one in use at first. Defaults to
+            ``(4, )``, whose one set of norms serves whatever stride is set.
         token_reduction: How fewer tokens see the image: ``'dilate'`` spreads the
             tokenizer's kernel as in the paper, ``'area'`` averages the image first. See
             :meth:`set_token_stride`. Defaults to ``'dilate'``.
@@ -86,6 +91,7 @@ class AsViT(BaseModule):
         topology: The :class:`~mmasvit.Topology`.
         out_channels: Channels of each output, in the order of ``out_indices``.
         pretrain_img_size: As given.
+        token_strides: As given, the coarsest first.
         token_stride: Pixels from token to token: 4 at full tokens, 8 or 16 with fewer.
             :meth:`set_token_stride` changes it.
 
@@ -114,7 +120,9 @@ class AsViT(BaseModule):
                  global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
                  global_img_size: int = GLOBAL_IMG_SIZE,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
-                 norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
+                 norm_cfg: dict = dict(type='LN'),
+                 token_strides: Sequence[int] = (TOKEN_STRIDE, ),
+                 token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
                  with_cp: bool = False, residual_init_scale: float = 1.,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
@@ -129,7 +137,16 @@ class AsViT(BaseModule):
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
         self.residual_init_scale = residual_init_scale
-        self.token_stride = TOKEN_STRIDE
+        self.token_strides = self._check_token_strides(token_strides)
+        self.token_stride = self.token_strides[-1]
+        if len(self.token_strides) > 1:
+            if norm_cfg['type'] not in ('LN', nn.LayerNorm):
+                raise InputError("AsViT: several token_strides need norm_cfg of type 'LN', "
+                                 f'got {norm_cfg["type"]!r}')
+            norm_cfg = dict(norm_cfg, type=StrideLN, token_strides=self.token_strides)
+            # rows of the norms mean nothing without it
+            self.register_buffer(pretrained.NORM_STRIDES,
+                                 torch.tensor(self.token_strides))
 
         self.patch_embed = Tokenizer(in_channels, topology.widths[0],
                                      topology.kernels[0], norm_cfg, token_reduction)
@@ -178,6 +195,17 @@ class AsViT(BaseModule):
             raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
                              f'got {frozen_stages}')
         return indices
+
+    @staticmethod
+    def _check_token_strides(token_strides: Sequence[int]) -> Tuple[int, ...]:
+        """Coarsest first, so that rows of norms do not depend on the order given."""
+        strides = token_strides if isinstance(token_strides, (list, tuple)) else ()
+        if not strides or len(set(strides)) < len(strides) or not (
+                set(strides) <= set(TOKEN_STRIDES)):
+            raise InputError(f'AsViT: token_strides must be a list of '
+                             f'{", ".join(map(str, TOKEN_STRIDES))}, each at most once, '
+                             f'got {token_strides!r}')
+        return tuple(sorted(strides, reverse=True))
 
     @staticmethod
     def _check_windows(global_blocks: Sequence[int], global_img_size: int) -> None:
@@ -254,7 +282,8 @@ class AsViT(BaseModule):
         embedding is resized to the new grid, and windows keep their size in pixels.
 
         Args:
-            stride: 4 (full tokens), 8 or 16.
+            stride: 4 (full tokens), 8 or 16; one of ``token_strides``, if there are
+                several.
 
         Raises:
             InputError: If it is none of these.
@@ -262,10 +291,22 @@ class AsViT(BaseModule):
         self.token_stride = self._checked_stride(stride)
 
     def _checked_stride(self, stride: int) -> int:
-        if stride not in TOKEN_STRIDES:
+        offered = TOKEN_STRIDES
+        if len(self.token_strides) > 1:
+            offered = self.token_strides
+        if stride not in offered:
             raise InputError(f'token stride must be one of '
-                             f'{", ".join(map(str, TOKEN_STRIDES))}, got {stride!r}')
+                             f'{", ".join(map(str, offered))}, got {stride!r}')
         return int(stride)
+
+    def plain_state_dict(self, token_stride: int) -> Dict[str, Tensor]:
+        """The state dict of a plain backbone that computes what this one does at one of
+        its ``token_strides``; :meth:`set_token_stride` puts it there.
+
+        Raises:
+            InputError: If there are no norms for that stride.
+        """
+        return pretrained.take_stride(self.state_dict(), token_stride)
 
     def count_macs(self, size: Tuple[int, int], token_stride: Optional[int] = None) -> int:
         """Multiply-accumulates of one image, by :meth:`Topology.count_macs`.
@@ -300,7 +341,7 @@ class AsViT(BaseModule):
         outs = []
         for i in self.out_indices:
             norm = getattr(self, f'norm{i}', nn.Identity())
-            out = norm(features[i]).permute(0, 3, 1, 2).contiguous()
+            out = normalise(norm, features[i], stride).permute(0, 3, 1, 2).contiguous()
             if self.resample_outputs:
                 out = self._resample(out, size, TOKEN_STRIDE * 2**i, stride)
             outs.append(out)

@@ -14,6 +14,7 @@ from mmasvit.coco.layouts import Split, find_splits
 from mmasvit.coco.splitting import HELD_OUT, write_split
 from mmasvit.config_text import literal
 from mmasvit.emit import shipped_configs
+from mmasvit.engine.preflight import check_data
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
 from mmasvit.recipe import decide
@@ -153,9 +154,14 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
             line = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'--base {name} cannot be read: {line}') from error
     model = cfg.get('model') or {}
-    if not isinstance(model, dict) or 'train_dataloader' not in cfg or not any(
-            True for _ in BaseFacts(Path(full), cfg).head_paths):
+    if 'train_dataloader' not in cfg or 'neck' not in model or not BaseFacts(
+            Path(full), cfg).head_paths:
         raise InputError(f'--base {name} is not the config of a detector')
+    more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
+            if part in model or part in (model.get('roi_head') or {})]
+    if more:
+        raise InputError(f'--base {name} has a {more[0]}, which learns from more than the '
+                         'boxes and masks of objects')
     return BaseFacts(Path(full), cfg), name
 
 
@@ -315,12 +321,14 @@ def _about_masks(facts: DataFacts, base: BaseFacts) -> str:
 
 
 def check_config(path: str, init: Optional[str]) -> None:
-    """Load a config and build its model.
+    """Load a config, look at what its annotation files hold, and build its model.
 
     Raises:
-        InputError: If weights that the user gave do not fit.
+        InputError: If a run would be refused, or weights that the user gave do not fit.
     """
     cfg = Config.fromfile(path)
+    cfg.work_dir = None  # nothing is mended before the run
+    check_data(cfg, images=False)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = MODELS.build(cfg.model)
     if init and '://' not in init:

@@ -4,20 +4,22 @@ import json
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import FUNCTIONS, MODELS
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals
 
 from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology
 from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.search.reward import scores
-from mmasvit.search.space import Space, table_costs, values_of
+from mmasvit.search.space import Space, values_of
 from mmasvit.topology import SEARCH_SPACE
 
 SMALL = dict({name: values[:1] for name, values in SEARCH_SPACE.items()},
@@ -34,7 +36,7 @@ def table(topology):
 
 
 @FUNCTIONS.register_module()
-def known_table(topology, setting, repeat, images, device):
+def known_table(topology, setting, repeat, names, images, device):
     """What the table says, and a little that depends on the initialisation."""
     MEASURED.append((topology, repeat))
     noise = 1e-3 * math.sin(repeat + 10 * setting.seed)
@@ -42,12 +44,18 @@ def known_table(topology, setting, repeat, images, device):
 
 
 @FUNCTIONS.register_module()
-def broken_table(topology, setting, repeat, images, device):
+def broken_table(topology, setting, repeat, names, images, device):
     """Every network with K1 = 8 fails."""
     value = table(topology)
     if topology.kernels[0] == 8:
         value = dict(length_distortion=-math.inf, ntk_condition_number=math.inf)
     return {name: Measured(number, 0.) for name, number in value.items()}
+
+
+@FUNCTIONS.register_module()
+def costs_and_heads(topology, setting, repeat, names, images, device):
+    values = dict(topology.costs(), heads=topology.num_heads)
+    return {name: Measured(values[name], 0.) for name in names}
 
 
 def config(work_dir, space=SMALL, max_iters=30, seed=0, lr=.08, **train_cfg):
@@ -58,18 +66,14 @@ def config(work_dir, space=SMALL, max_iters=30, seed=0, lr=.08, **train_cfg):
                             measure='known_table',
                             setting=dict(image_size=32, repeats=2)), **train_cfg),
         optim_wrapper=dict(optimizer=dict(type='Adam', lr=lr)),
-        default_hooks=dict(checkpoint=dict(
-            type='CheckpointHook', by_epoch=False, interval=7, max_keep_ckpts=2,
-            save_param_scheduler=False)),
+        default_hooks=dict(checkpoint=None),
         log_processor=dict(by_epoch=False), log_level='WARNING',
         randomness=dict(seed=seed), experiment_name=str(work_dir)))
 
 
-def search(work_dir, resume=False, **options):
+def search(work_dir, **options):
     """Run a search; give back its results and history."""
-    cfg = config(work_dir, **options)
-    cfg.resume = resume
-    Runner.from_cfg(cfg).train()
+    Runner.from_cfg(config(work_dir, **options)).train()
     return read(work_dir)
 
 
@@ -88,7 +92,7 @@ def members():
 def optimum(allowed=lambda topology: True):
     topologies = [topology for topology in members() if allowed(topology)]
     rated = scores([table(topology) for topology in topologies],
-                   [table(topology) for topology in members()])
+                   reference=[table(topology) for topology in members()])
     return topologies[rated.index(max(rated))]
 
 
@@ -126,7 +130,7 @@ def test_what_is_left_behind(tmp_path):
         for name, value in table(topology).items():
             assert float(row[name]) == pytest.approx(value, abs=2e-3)
         costs = {name: int(row[name]) for name in ('params', 'macs')}
-        assert costs == table_costs(topology)
+        assert costs == topology.costs()
         parts = [float(row[f'{name}_reward']) for name in table(topology)]
         assert sum(parts) == float(row['reward'])
     found = Topology.parse(result['topology'])
@@ -139,18 +143,17 @@ def test_what_is_left_behind(tmp_path):
     assert result['best_seen']['topology'] == rows[rated.index(max(rated))]['topology']
     assert result['versions']['torch'] == torch.__version__
     assert (result['seed'], result['steps'], result['processes']) == (0, 40, 1)
-    assert result['data']['source'] == 'noise' and result['seconds']['total'] > 0
+    assert result['data']['source'] == 'noise' and result['seconds']['clock'] > 0
+    assert result['seconds']['measures'] == dict.fromkeys(table(found), 0.)
     # every item once
     assert len(MEASURED) == len(set(MEASURED))
     assert len(MEASURED) == 2 * len({row['topology'] for row in rows} | {str(found)})
-    assert (tmp_path / 'search.png').stat().st_size > 20_000
     assert len(list((tmp_path / 'configs').glob('*.py'))) == 2
-    # what mmengine keeps beside it needs mmengine's list of classes
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        checkpoint = torch.load(tmp_path / 'iter_40.pth', weights_only=True)
-    for name in ('TopologySearchLoop', 'state_dict', 'optimizer'):
-        torch.save(checkpoint[name], tmp_path / 'part.pth')
-        torch.load(tmp_path / 'part.pth', weights_only=True)
+    # a picture with something on it, and nothing else beside the log
+    assert np.asarray(Image.open(tmp_path / 'search.png').convert('L')).std() > 10
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith('20')} == {
+        'topology.json', 'history.csv', 'search.png', 'configs', 'run.json',
+        'measurements.jsonl'} | {path.name for path in tmp_path.glob('*.py')}
 
 
 def test_rewards_use_the_protocols_window(tmp_path):
@@ -159,7 +162,7 @@ def test_rewards_use_the_protocols_window(tmp_path):
     for protocol, window in windows.items():
         _, rows = search(tmp_path / protocol, setting=dict(
             image_size=32, repeats=1, protocol=protocol))
-        reward = RelativeReward(window)
+        reward = RelativeReward(window=window)
         for row in rows:
             values = {name: float(row[name]) for name in table(optimum())}
             assert reward([values])[0]['reward'] == float(row['reward'])
@@ -169,32 +172,74 @@ def test_rewards_use_the_protocols_window(tmp_path):
     dict(), dict(strategy='evolution', evolution=dict(population=6, tournament=3)),
     dict(topologies_per_step=3), dict(baseline_momentum=None)],
     ids=['reinforce', 'evolution', 'batched', 'no baseline'])
-def test_resumed_search_equals_the_unbroken_one(tmp_path, options):
+def test_search_goes_on_from_its_ledger_alone(tmp_path, options, log):
+    """Cut short within a step, all but ledger and run.json gone: no other state."""
     whole = search(tmp_path / 'whole', **options)
-    search(tmp_path / 'part', max_iters=16, **options)
-    # cut short behind a checkpoint of step 14, with two steps more measured
-    (tmp_path / 'part' / 'iter_16.pth').unlink()
-    (tmp_path / 'part' / 'last_checkpoint').write_text(str(tmp_path / 'part/iter_14.pth'))
-    (tmp_path / 'part' / 'topology.json').unlink()
+    part = tmp_path / 'part'
+    part.mkdir()
+    for name in ('run.json', 'measurements.jsonl'):
+        (part / name).write_bytes((tmp_path / 'whole' / name).read_bytes())
+    lines = (part / 'measurements.jsonl').read_bytes().splitlines(keepends=True)
+    left = 1 + len(lines) // 2
+    (part / 'measurements.jsonl').write_bytes(b''.join(lines[:left]) + lines[left][:9])
     MEASURED.clear()
-    part = search(tmp_path / 'part', resume=True, **options)
-    assert part[1] == whole[1]
-    assert (tmp_path / 'part/history.csv').read_bytes() == (
+    again = search(part, **options)
+    assert (part / 'measurements.jsonl').read_bytes() == b''.join(lines)
+    assert len(MEASURED) == len(lines) - left and again[1] == whole[1]
+    assert (part / 'history.csv').read_bytes() == (
         tmp_path / 'whole/history.csv').read_bytes()
     for name in ('topology', 'policy', 'entropy', 'measures', 'best_seen'):
-        assert part[0][name] == whole[0][name]
-    done = {row['topology'] for row in whole[1][:16 * len(whole[1]) // 30]}
-    assert MEASURED and not done & {str(topology) for topology, _ in MEASURED}
+        assert again[0][name] == whole[0][name]
+
+
+class Steps(Hook):
+    """Remembers which steps are made before the hooks."""
+    seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.append((batch_idx, runner.iter))
+
+
+def test_steps_that_are_replayed_are_not_steps_of_the_run(tmp_path, log):
+    """They are neither logged nor timed nor handed to hooks; more steps may follow."""
+    first = search(tmp_path, max_iters=8)
+    cfg = config(tmp_path, max_iters=12)
+    cfg.custom_hooks = [dict(type=Steps)]
+    Steps.seen.clear()
+    Runner.from_cfg(cfg).train()
+    assert Steps.seen == [(i, i) for i in range(8, 12)]
+    assert '8 steps as they stand in measurements.jsonl' in log.text
+    again = read(tmp_path)
+    assert again[1][:8] == first[1] and len(again[1]) == 12
+    # and fewer, which are the first ones
+    assert search(tmp_path, max_iters=8)[1] == first[1]
 
 
 def test_a_second_run_measures_nothing_anew_and_another_seed_draws_anew(tmp_path):
-    first = search(tmp_path)
+    first = search(tmp_path / 'a')
     MEASURED.clear()
-    second = search(tmp_path)
+    second = search(tmp_path / 'a')
     assert not MEASURED and second[1] == first[1] and second[0]['items_measured'] == 0
-    other = search(tmp_path, seed=1, setting=dict(image_size=32, repeats=2, seed=0))
+    other = search(tmp_path / 'b', seed=1, setting=dict(image_size=32, repeats=2, seed=0))
     drawn = [[row['topology'] for row in rows] for _, rows in (first, other)]
     assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize('strategy', ['reinforce', 'evolution'])
+def test_any_measures_may_be_the_objective(tmp_path, strategy):
+    """Three of them, of a second function, through all that is left behind."""
+    objective = dict(params=-1, macs=-2, heads=.5)
+    result, rows = search(tmp_path, measure='costs_and_heads', objective=objective,
+                          strategy=strategy, max_iters=30,
+                          evolution=dict(population=5, tournament=2))
+    assert result['objective'] == objective and set(result['measures']) == set(objective)
+    for row in rows:
+        topology = Topology.parse(row['topology'])
+        assert float(row['heads']) == topology.num_heads
+        assert int(row['params']) == topology.costs()['params']
+        parts = [float(row[f'{name}_reward']) for name in objective]
+        assert sum(parts) == pytest.approx(float(row['reward']))
+    assert (tmp_path / 'search.png').exists()
 
 
 def test_what_cannot_be_measured_is_avoided(tmp_path):
@@ -208,12 +253,12 @@ def test_what_cannot_be_measured_is_avoided(tmp_path):
 
 @pytest.mark.parametrize('strategy', ['reinforce', 'evolution'])
 def test_limits_hold_for_all_that_is_measured(tmp_path, strategy):
-    limit = sorted(table_costs(topology)['params'] for topology in members())[30]
+    limit = sorted(topology.costs()['params'] for topology in members())[30]
     MEASURED.clear()
     result, _ = search(tmp_path, max_iters=150, constraint=dict(params=limit),
                        strategy=strategy, evolution=dict(population=10, tournament=5))
-    assert all(table_costs(topology)['params'] <= limit for topology, _ in MEASURED)
-    assert table_costs(Topology.parse(result['topology']))['params'] <= limit
+    assert all(topology.costs()['params'] <= limit for topology, _ in MEASURED)
+    assert Topology.parse(result['topology']).costs()['params'] <= limit
 
 
 def test_real_measures_go_into_the_history(tmp_path):
@@ -233,13 +278,17 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(topologies_per_step=0), 'topologies_per_step'),
     (dict(max_iters=0), 'max_iters'),
     (dict(reward_window=1), 'reward_window'),
-    (dict(baseline_momentum=1.), 'between 0 and 1'),
-    (dict(constraint=dict(params=1000)), 'no topology of the space has at most'),
+    (dict(baseline_momentum=1.), 'baseline_momentum must be a finite number above 0'),
+    (dict(constraint=dict(params=1000)), 'none of 20000 topologies drawn keeps the limits'),
     (dict(constraint=dict(flops=1)), 'constraint: unknown flops'),
     (dict(setting=dict(image=32)), 'setting: unknown image'),
-    (dict(evolution=dict(size=3)), 'population and tournament'),
+    (dict(evolution=dict(size=3)), 'evolution: unknown size; expected some of popul'),
     (dict(measure='nothing'), "measure 'nothing'"),
-    (dict(evolution=5), 'evolution takes population and tournament'),
+    (dict(evolution=5), 'evolution must be a dict, got 5'),
+    (dict(objective={}), 'objective must be a dict of weights'),
+    (dict(objective=dict(length_distortion=0)), 'must not be 0'),
+    (dict(measure=None, objective=dict(luck=1)), 'measures must be some of'),
+    (dict(max_iter=5), 'train_cfg: unknown max_iter'),
     (dict(constraint=5), 'constraint must be a dict, got 5'),
     (dict(space=5), 'space must be a dict'),
     (dict(space=dict(K1=[[7], 8])), 'kernels must be positive integers, got .7.'),
@@ -261,30 +310,15 @@ def test_bad_options_are_one_line_before_any_work(tmp_path, options, line):
     (dict(setting=dict(image_size=64, repeats=2)), 'setting.image_size=32 instead of 64'),
     (dict(reward_window=None), 'reward_window'),
     (dict(lr=.5), 'optim_wrapper.optimizer.lr=0.08 instead of 0.5'),
+    (dict(objective=dict(length_distortion=1)), 'objective.ntk_condition_number=-1 inst'),
+    (dict(constraint=dict(params=9e9)), 'constraint.params=None instead of 9'),
 ])
-def test_a_run_of_something_else_is_not_resumed(tmp_path, options, line):
-    before = search(tmp_path, max_iters=8)
+def test_a_folder_of_another_run_is_refused_and_kept(tmp_path, options, line):
+    search(tmp_path, max_iters=8)
+    before = {path: path.read_bytes() for path in tmp_path.glob('*.*') if path.is_file()}
     with pytest.raises(InputError, match=line):
-        search(tmp_path, resume=True, max_iters=10, **options)
-    assert read(tmp_path) == before
-
-
-def test_a_run_is_not_resumed_to_less_than_it_has_made(tmp_path):
-    before = search(tmp_path, max_iters=8)
-    with pytest.raises(InputError, match='has made 8 steps, more than train_cfg.max_it'):
-        search(tmp_path, resume=True, max_iters=7)
-    assert read(tmp_path) == before
-
-
-def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
-    search(tmp_path / 'a', max_iters=2)
-    checkpoint = torch.load(tmp_path / 'a' / 'iter_2.pth', weights_only=False)
-    del checkpoint['TopologySearchLoop']
-    torch.save(checkpoint, tmp_path / 'other.pth')
-    cfg = config(tmp_path / 'b')
-    cfg.update(resume=True, load_from=str(tmp_path / 'other.pth'))
-    with pytest.raises(InputError, match='not of a TopologySearchLoop'):
-        Runner.from_cfg(cfg).train()
+        search(tmp_path, max_iters=10, **options)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @MODELS.register_module()
@@ -314,18 +348,24 @@ def test_parts_that_do_not_exist(tmp_path):
         with pytest.raises(InputError, match=line) as caught:
             launch.build_runner(cfg)
         assert '\n' not in str(caught.value)
-    cfg = config(tmp_path)
-    cfg.train_cfg = 5
-    with pytest.raises(InputError, match='is not for this tool'):
-        preflight.check_loop(cfg, 'TopologySearchLoop')
+    for train_cfg in (5, None, dict(type='AutoLoop')):
+        cfg = config(tmp_path)
+        cfg.train_cfg = train_cfg
+        with pytest.raises(InputError, match="its train_cfg.type must be 'TopologySearchL"):
+            preflight.check_loop(cfg, 'TopologySearchLoop')
 
 
-def test_arguments_of_the_loop_are_checked_by_name(tmp_path):
-    cfg = config(tmp_path)
-    preflight.check_loop(cfg, 'TopologySearchLoop')
-    cfg.train_cfg.max_iter = cfg.train_cfg.pop('max_iters')
-    with pytest.raises(InputError, match="unknown keys .'max_iter'., missing keys "
-                                         ".'max_iters'.; expected max_iters, setting"):
-        preflight.check_loop(cfg, 'TopologySearchLoop')
-    with pytest.raises(InputError, match="train_cfg.type must be 'AutoLoop'"):
-        preflight.check_loop(cfg, 'AutoLoop')
+@pytest.mark.parametrize('change, line', [
+    (dict(train_cfg=dict(max_iters=0)), 'max_iters must be'),
+    (dict(model=dict(foo=1)), "argument 'foo'"), (dict(model=dict(type='No')), 'No is not'),
+    (dict(train_dataloader=dict(dataset=dict(data='/none'))), 'data /none is neither'),
+    (dict(randomness=dict(seed=7)), 'run.json is of a run with seed=0 instead of 7')])
+def test_what_is_refused_is_refused_before_there_is_a_runner(tmp_path, change, line):
+    search(tmp_path, max_iters=2)
+    there = sorted(tmp_path.iterdir())
+    cfg = config(tmp_path, max_iters=2)
+    preflight.check_measuring(cfg)
+    cfg.merge_from_dict(change)
+    with pytest.raises(InputError, match=line) as caught:
+        preflight.check_measuring(cfg)
+    assert '\n' not in str(caught.value) and sorted(tmp_path.iterdir()) == there

@@ -10,11 +10,13 @@ import torch
 
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
-from mmasvit.scaling.family import (PUBLISHED_RULES, Extent, Member, Target, at_size,
-                                    check_targets, nearest_below)
+from mmasvit.measuring import Objective
+from mmasvit.paper import PUBLISHED_RULES, Extent
+from mmasvit.scaling.family import (Member, Target, at_size, check_targets,
+                                    nearest_below)
 from mmasvit.scaling.growth import (Choice, GrowthRule, Scaling, check_end, random_walk,
-                                    random_walks, rank, reached)
-from mmasvit.search.space import Constraint, table_costs
+                                    random_walks, rank)
+from mmasvit.limits import Constraint
 from mmasvit.topology import FAMILY
 
 SEED = FAMILY['seed']
@@ -43,6 +45,9 @@ class Known:
     def __call__(self, topologies, watch=None):
         self.asked += topologies
         return [self._table(topology) for topology in topologies]
+
+    def unknown(self, topologies):
+        return [topology for topology in topologies if topology not in self.asked]
 
 
 def sized(width):
@@ -96,11 +101,11 @@ def test_choices_that_make_the_same_network_collapse():
 
 
 def test_choices_beyond_the_limits_are_left_out():
-    limit = table_costs(SEED)['params'] + 100_000
+    limit = SEED.costs()['params'] + 100_000
     rule = replace(QUARTER, constraint=Constraint(params=limit))
     grown = rule.grow(SEED)
     assert set(grown) == {topology for topology in QUARTER.grow(SEED)
-                          if table_costs(topology)['params'] <= limit}
+                          if topology.costs()['params'] <= limit}
     assert 0 < len(grown) < 12
 
 
@@ -163,7 +168,7 @@ def by_counting(measured):
              else condition)
     return sorted(measured, key=lambda topology: (
         length[topology] + condition[topology], first[topology],
-        table_costs(topology)['params'], str(topology)))
+        topology.costs()['params'], str(topology)))
 
 
 @pytest.mark.parametrize('levels', [2, 4, 1000])
@@ -205,10 +210,23 @@ def test_equal_sums_go_by_the_measure_that_differs_more(length, winner):
     assert rank(measured)[0].topology == both[winner]
 
 
+def test_weights_count_ranks_and_signs_turn_them():
+    a, b, c = itertools.islice(QUARTER.grow(SEED), 3)
+    measured = {a: dict(x=1., y=3.), b: dict(x=2., y=1.), c: dict(x=3., y=2.)}
+
+    def first(**weights):
+        return rank(measured, Objective(weights))[0].topology
+
+    assert (first(x=1), first(x=-1), first(y=1), first(y=-1)) == (c, a, a, b)
+    # by x the ranks are 3, 2, 1, by y 1, 3, 2
+    assert [one.rank_sum for one in rank(measured, Objective(dict(x=1, y=3)))] == [6, 7, 11]
+    assert first(x=3, y=1) == c and first(x=1, y=3) == a
+
+
 def test_equal_networks_go_by_parameters():
     measured = {topology: dict(length_distortion=1., ntk_condition_number=1.)
                 for topology in QUARTER.grow(SEED)}
-    order = [table_costs(one.topology)['params'] for one in rank(measured)]
+    order = [one.topology.costs()['params'] for one in rank(measured)]
     assert order == sorted(order)
 
 
@@ -231,13 +249,24 @@ def test_every_step_is_the_best_of_all_choices(rule, levels):
         assert step.member.topology == best and step.number == steps + 1
         assert step.member.summaries == table(rule.measured(best))
         current, steps = best, steps + 1
-    assert steps > 5 and reached(current, STOP)
-    assert not any(reached(member.topology, STOP) for member in scaling.members[:-1])
+    assert steps > 5 and STOP.reached(current)
+    assert not any(STOP.reached(member.topology) for member in scaling.members[:-1])
     assert [member.step for member in scaling.members] == list(range(steps + 1))
     # measured at the rule's width, and nothing else
     assert len(known.asked) == len(set(known.asked)) == len(set(known.asked) & {
         rule.measured(grown) for member in scaling.members[:-1]
         for grown in rule.grow(member.topology)})
+
+
+def test_steps_whose_measures_are_known_are_made_alone():
+    known = Known()
+    whole = Scaling(SEED, QUARTER, STOP, known)
+    for _ in range(4):
+        whole.step()
+    again = Scaling(SEED, QUARTER, STOP, known)
+    while again.step(known_only=True):
+        pass
+    assert again.members == whole.members and again.step().number == 5
 
 
 def test_limits_end_it_and_are_never_passed():
@@ -268,9 +297,9 @@ def test_ends_that_are_no_ends(stop, limit, line):
 
 
 def test_a_size_is_reached_by_those_who_have_it():
-    for cost, size in table_costs(SEED).items():
-        assert reached(SEED, Constraint(**{cost: size}))
-        assert not reached(SEED, Constraint(**{cost: size + 1}))
+    for cost, size in SEED.costs().items():
+        assert Constraint(**{cost: size}).reached(SEED)
+        assert not Constraint(**{cost: size + 1}).reached(SEED)
         with pytest.raises(InputError, match='is not above the seed'):
             check_end(SEED, QUARTER, Constraint(**{cost: size}))
         check_end(SEED, QUARTER, Constraint(**{cost: size + 1}))
@@ -286,15 +315,15 @@ def test_random_walks_are_walks_and_repeat():
     assert walks != random_walks(5, SEED, QUARTER, STOP, 4)
     assert len({walk[-1].topology for walk in walks}) > 1
     for walk in walks:
-        assert walk[0] == Member(0, SEED) and reached(walk[-1].topology, STOP)
+        assert walk[0] == Member(0, SEED) and STOP.reached(walk[-1].topology)
         for before, after in zip(walk, walk[1:]):
             assert after.topology in QUARTER.grow(before.topology)
-            assert after.step == before.step + 1 and not reached(before.topology, STOP)
+            assert after.step == before.step + 1 and not STOP.reached(before.topology)
 
 
 def test_random_choices_are_equally_likely():
     draw = torch.Generator().manual_seed(0)
-    stop = Constraint(params=table_costs(SEED)['params'] + 1)
+    stop = Constraint(params=SEED.costs()['params'] + 1)
     seen = Counter(random_walk(SEED, QUARTER, stop, draw)[1].topology
                    for _ in range(800))
     grown = QUARTER.grow(SEED)
@@ -333,7 +362,7 @@ def test_nearest_below():
     (dict(params=[1e6]), 'targets.params=1e.06 is below the seed'),
     (dict(macs=[1e8]), 'targets.macs=1e.08 is below the seed'),
     (dict(params=[21e6]), 'above stop.params=2e.07'),
-    (dict(params=5e6), 'a list of sizes'), (dict(params=['5e6']), 'a list of sizes'),
+    (dict(params=5e6), 'a list of sizes'), (dict(params=['5e6']), 'each of targets.par'),
     (dict(params=[3e6, 3000001]), 'two targets would be called 3m'),
     (5, 'targets must list sizes'), (None, 'targets must list sizes'),
     (dict(macs=[6e9]), 'above constraint.macs=5e.09'),

@@ -1,5 +1,6 @@
 """The complexity study with real Runners, small: whole, killed, resumed, refused."""
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmasvit.complexity import MEASURES
+from mmasvit.complexity import Setting, Summary
 from mmasvit.engine.launch import load_config
-from mmasvit.study.study import Study, check_study, correlate
-from mmasvit.study.pool import run_items
 from mmasvit.errors import InputError
+from mmasvit.study import Study
+from mmasvit.study.items import check_study
+from mmasvit.study.pool import run_items
+from mmasvit.study.table import Row, correlate
 
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip('mmpretrain')
@@ -69,29 +72,39 @@ def test_a_killed_study_goes_on_and_ends_alike(config, tmp_path):
     done = run(config, whole, '--processes', '1')
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'ntk_condition_number/paper' in done.stdout
-    assert (whole / 'study.png').stat().st_size > 10_000
+    assert (whole / 'study.png').exists()
     rows = results(whole)
     assert len({row['topology'] for row in rows}) == 3
     assert all(0 <= float(row['accuracy']) <= 100 for row in rows)
 
+    ledger = killed / 'measurements.jsonl'
     process = subprocess.Popen(command(config, killed), cwd=ROOT, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.time() + 240
-    while not list(killed.glob('measures/*.json')) and time.time() < deadline:
-        time.sleep(0.1)
+    while (not ledger.exists() or len(ledger.read_bytes().splitlines()) < 3
+           ) and time.time() < deadline:
+        time.sleep(0.05)
+    other = run(config, killed)
+    assert other.returncode == 2 and other.stderr == (
+        f'error: another run works in {killed}; wait for its end, or choose another work '
+        'directory\n')
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    finished = {path: path.stat().st_mtime for path in killed.glob('*/0*.json')}
-    assert finished and not (killed / 'study.csv').exists()
-    time.sleep(1)  # the orphans leave by themselves
-    done = run(config, killed)
+    before = ledger.read_bytes()
+    assert not (killed / 'study.csv').exists()
+    done = run(config, killed, '--resume')
     assert done.returncode == 0, done.stderr[-2000:]
-    assert all(path.stat().st_mtime == then for path, then in finished.items())
+    whole_lines = before[:before.rfind(b'\n') + 1]
+    assert ledger.read_bytes().startswith(whole_lines)
+    # every item once: a line for the measures of a topology, one for its accuracy
+    rows_of = [json.loads(line) for line in ledger.read_text().splitlines()[1:]]
+    keys = [(row['topology'], row['repeat'], *row['measures']) for row in rows_of]
+    assert len(keys) == len(set(keys)) == 6
     # neither the kill nor the number of processes changes a digit
     assert results(killed) == rows
 
     other = run(config, killed, '--cfg-options', 'study.seed=1')
-    assert other.returncode == 2 and 'holds another study' in other.stderr
+    assert other.returncode == 2 and 'study.seed=0 instead of 1' in other.stderr
 
 
 class TestBadInput:
@@ -101,9 +114,11 @@ class TestBadInput:
         (['study.settings.0.repeats=0'], 'repeats'),
         (['study.settings.0.num_angles=1'], 'num_angles'),
         (['study.settings.0.image_size=64'], 'image_size is 64'),
-        (['study.settings.0.other=64'], 'other'),
+        (['study.settings.0.other=64'], 'study.settings.0: unknown other'),
+        (['study.other=64'], 'study: unknown other; expected some of num_topologies'),
+        (['study.settings=5'], 'settings must be a list of dicts'),
         (['study.measures=[luck]'], 'luck'),
-        (['study.images=photos'], 'images must be'),
+        (['study.images=photos'], 'images must be one of noise, dataset'),
         (['study.settings.0.num_images=99'], '99'),
         (['val_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),
         (['train_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),
@@ -132,21 +147,27 @@ def test_topologies_are_different_seeded_and_of_the_space():
     assert topologies == study.topologies
 
 
+def summary(value, seconds=1.):
+    return Summary(float(value), [float(value)], seconds)
+
+
 def test_correlate_orients_and_labels():
-    rows = [dict(topology='', accuracy=i, **{
-        'length_distortion/paper': i, 'length_distortion/paper/seconds': 2.,
-        'ntk_condition_number/paper': i, 'ntk_condition_number/paper/seconds': 1.,
-        'synflow/paper': (7 * i) % 12, 'synflow/paper/seconds': 1.}) for i in range(12)]
+    topologies = Study(12, (Setting(), )).topologies
+    rows = [Row(topology, i, {
+        'length_distortion/paper': summary(i, 2.), 'ntk_condition_number/paper': summary(i),
+        'synflow/paper': summary((7 * i) % 12), 'params': summary(i, 0.)})
+        for i, topology in enumerate(topologies)]
     found = correlate(rows)
-    assert {name: entry['says'] for name, entry in found.items()} == {
-        'length_distortion/paper': 'as meant',
+    assert {name: finding.says for name, finding in found.items()} == {
+        'length_distortion/paper': 'as meant', 'params': 'as meant',
         'ntk_condition_number/paper': 'the opposite', 'synflow/paper': 'nothing clear'}
-    assert found['length_distortion/paper']['seconds'] == 2.
-    assert MEASURES['length_distortion'].higher_is_better
+    assert found['length_distortion/paper'].seconds == 2.
+    assert not found['ntk_condition_number/paper'].higher_is_better
 
 
 def touch(path):
     Path(path).write_text(str(os.getpid()))
+    return path.upper()
 
 
 def fail(path):
@@ -157,7 +178,8 @@ class TestRunItems:
 
     def test_every_item_once(self, tmp_path):
         paths = [str(tmp_path / f'{i}.txt') for i in range(5)]
-        assert sorted(run_items(touch, paths, 2, str(tmp_path))) == paths
+        done = sorted(run_items(touch, paths, 2, str(tmp_path)))
+        assert done == [(path, path.upper()) for path in paths]
         workers = {Path(path).read_text() for path in paths}
         assert str(os.getpid()) not in workers
 
