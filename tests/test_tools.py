@@ -194,6 +194,7 @@ class TestPlanTokens:
                       '1-120 | 121-210 | 211-300 61.5% 56.2'):
             assert words in ' '.join(printed.split())
 
+    @pytest.mark.slow
     def test_prints_what_the_run_prints(self, shapes, tmp_path):
         config = 'configs/cascade_asvit_tiny_shapes_elastic.py'
         planned = works('tools/plan_tokens.py', config, '--whole').splitlines()
