@@ -154,7 +154,8 @@ def test_what_is_no_set_is_said_in_a_line_and_leaves_nothing(tmp_path):
     (empty / 'broken.json').write_text('{"images": [')
     assert 'no annotation file' in said(empty)
     root = lay_out(tmp_path / 'set', 'cvat')
-    shutil.copy(root / 'annotations/instances_default.json', root / 'instances_again.json')
+    shutil.copy(root / 'annotations/instances_default.json',
+                root / 'instances_again.json')
     assert 'several annotation files' in said(root)
     (root / 'instances_again.json').unlink()
     assert 'must be above 0' in said(root, '--epochs', '0')
@@ -275,7 +276,8 @@ def test_names_are_data(tmp_path, new_config):
     assert cfg.classes == tuple(NAMES)
     data = built(cfg)
     assert data.metainfo['classes'] == tuple(NAMES)
-    assert all(Path(data.get_data_info(i)['img_path']).is_file() for i in range(len(data)))
+    paths = [Path(data.get_data_info(i)['img_path']) for i in range(len(data))]
+    assert paths and all(path.is_file() for path in paths)
 
 
 @given(st.text(st.characters(codec='utf-8') | st.sampled_from('{}\'"\\ $_')))
@@ -296,7 +298,8 @@ def test_arch_by_any_name(tmp_path):
     folder.mkdir()
     emitted = emit_configs(SEED, folder, '2m', 'By hand.')
     (tmp_path / 'topology.json').write_text(json.dumps(dict(topology=str(SEED))))
-    member = dict(topology=str(SEED), configs=[f'configs/{path.name}' for path in emitted])
+    member = dict(topology=str(SEED),
+                  configs=[f'configs/{path.name}' for path in emitted])
     other = dict(topology=str(FAMILY['small']), configs=[
         'configs/asvit_29m_in1k.py', 'configs/cascade_asvit_29m_coco.py'])
     (tmp_path / 'family.json').write_text(json.dumps(dict(targets=[member, other])))
@@ -369,8 +372,8 @@ def test_weights_are_taken_or_refused(tmp_path, new_config):
                        backbone.state_dict()['stages.0.blocks.0.attn.qkv.weight'])
     assert any('weights from' in line for line in printed)
     refused = tmp_path / 'refused.py'
-    assert 'weights.pth' in fails(TOOL, root, '--out', refused, '--arch', 'seed', '--init',
-                                  tmp_path / 'weights.pth')
+    assert 'weights.pth' in fails(TOOL, root, '--out', refused, '--arch', 'seed',
+                                  '--init', tmp_path / 'weights.pth')
     assert not refused.exists()
 
 

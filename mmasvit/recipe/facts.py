@@ -79,7 +79,8 @@ class DataFacts(NamedTuple):
         sizes = np.stack([images.widths, images.heights], 1)
         sizes = sizes[(np.nan_to_num(sizes) > 0).all(1)]
         if not len(sizes):
-            raise InputError(f'annotation file {coco.path}: no image has width and height')
+            raise InputError(f'annotation file {coco.path}: no image has width and '
+                             'height')
         classes, left_out = _classes(coco)
         return cls(classes, left_out, len(images), sizes, found.boxes[usable, 2:],
                    places[usable], int((found.masks[usable] == NO_MASK).sum()),
@@ -111,14 +112,14 @@ class BaseFacts(NamedTuple):
 
     Attributes:
         path: The config.
-        model: Its model, plain dicts and lists.
-        cfg: All of it.
+        cfg: All that is in it, as plain dicts and lists.
     """
     path: Path
     cfg: Dict[str, Any]
 
     @property
     def model(self) -> Dict[str, Any]:
+        """Its model."""
         return self.cfg['model']
 
     @property
@@ -128,7 +129,9 @@ class BaseFacts(NamedTuple):
 
     @property
     def predicts_masks(self) -> bool:
-        return 'mask_head' in (self.model.get('roi_head') or {}) or 'mask_head' in self.model
+        """Whether it has a mask head."""
+        return any('mask_head' in part for part in
+                   (self.model, self.model.get('roi_head') or {}))
 
     @property
     def input_size(self) -> int:
@@ -146,9 +149,8 @@ class BaseFacts(NamedTuple):
     def smallest_anchor(self) -> float:
         """Side of the smallest anchors in pixels; 32 where there are none."""
         for head in ('rpn_head', 'bbox_head'):
-            generator = (self.model.get(head) or {}) if isinstance(
-                self.model.get(head), dict) else {}
-            generator = generator.get('anchor_generator') or {}
+            part = self.model.get(head)
+            generator = isinstance(part, dict) and part.get('anchor_generator') or {}
             if generator.get('scales') and generator.get('strides'):
                 return float(min(generator['scales']) * min(_flat(generator['strides'])))
         return 32.
