@@ -1,6 +1,6 @@
 """What a recipe has to know: of the data and of the config that it builds on."""
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -30,7 +30,6 @@ class DataFacts(NamedTuple):
         sizes: Width and height of the images in pixels, ``(n, 2)``.
         boxes: Width and height of the objects in pixels, ``(m, 2)``.
         box_images: Index of each object's image, ``(m, )``.
-        unmasked: Objects without a mask.
         rles: Objects whose mask is no polygon.
     """
     classes: Tuple[str, ...]
@@ -39,13 +38,7 @@ class DataFacts(NamedTuple):
     sizes: np.ndarray
     boxes: np.ndarray
     box_images: np.ndarray
-    unmasked: int
     rles: int
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether every object has a mask."""
-        return not self.unmasked
 
     @property
     def sides(self) -> np.ndarray:
@@ -83,8 +76,14 @@ class DataFacts(NamedTuple):
                              'height')
         classes, left_out = _classes(coco)
         return cls(classes, left_out, len(images), sizes, found.boxes[usable, 2:],
-                   places[usable], int((found.masks[usable] == NO_MASK).sum()),
-                   int((found.masks[usable] == RLE).sum()))
+                   places[usable], int((found.masks[usable] == RLE).sum()))
+
+
+def count_unmasked(cocos: Iterable[CocoFile]) -> Tuple[int, int]:
+    """Objects without a mask, and all objects, of some files; crowds do not count."""
+    masks = np.concatenate([coco.annotations.masks[~coco.annotations.crowds]
+                            for coco in cocos])
+    return int((masks == NO_MASK).sum()), len(masks)
 
 
 def _classes(coco: CocoFile) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:

@@ -21,7 +21,7 @@ from mmasvit.errors import InputError
 from mmasvit.files import replacing
 from mmasvit.recipe import decide
 from mmasvit.recipe.backbone import Backbone, choose_backbone
-from mmasvit.recipe.facts import BaseFacts, DataFacts, Part
+from mmasvit.recipe.facts import BaseFacts, DataFacts, Part, count_unmasked
 from mmasvit.recipe.pace import Pace, measure_pace
 from mmasvit.recipe.text import Recipe, write_config
 
@@ -206,6 +206,8 @@ def _parts(data: Path, out: Path, seed: int,
         split = splits.get(name, splits['val'])
         known = next((part for part in parts.values() if part.split == split), None)
         parts[name] = known or Part(split, CocoFile.read(split.ann_file))
+    if not len(parts['test'].coco.annotations):
+        parts['test'] = parts['val']  # nothing to score on
     told = {part.split: _found(name, part) for name, part in reversed(parts.items())}
     return parts, [*reversed(told.values()), *why]
 
@@ -232,6 +234,7 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
             pace: Optional[Pace] = None) -> Recipe:
     """Decide everything."""
     facts = DataFacts.of(parts['train'].coco)
+    masks, about_masks = _masks(base, parts)
     batch_size = wishes.batch_size or base.cfg['train_dataloader'].get('batch_size', 2)
     batch = batch_size * machine.processes
     sizing = decide.size_images(
@@ -248,12 +251,12 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
         *_about_classes(facts),
         f'base {base_name}{chosen}',
         *backbone.why,
-        _about_masks(facts, base),
+        about_masks,
         sizing.why,
         f'trained on crops of {base.input_size} px at {decide.JITTER[0]} to '
         f'{decide.JITTER[-1]} times that size, flips: {wishes.flips}'
-        + (' (--flips all where up and down look alike, as under a '
-                          'microscope)' if wishes.flips == 'horizontal' else ''),
+        + (' (--flips all where up and down look alike, as under a microscope)'
+           if wishes.flips == 'horizontal' else ''),
         f'up to {facts.most_objects} objects in an image: {detections} detections kept',
         *paced,
         schedule.why,
@@ -265,9 +268,8 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
     trained = shlex.quote(f'{work_dir}/epoch_{schedule.epochs}.pth')
     return Recipe(
         base=base, base_name=base_name, data_root=_root(data), **parts, data=facts,
-        masks=facts.has_masks and base.predicts_masks,
-        backbone=backbone.changes or None, in_channels=backbone.in_channels,
-        sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
+        masks=masks, backbone=backbone.changes or None,
+        in_channels=backbone.in_channels, sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
         processes=machine.processes, detections=detections, schedule=schedule, rate=rate,
         new_optimizer=new_optimizer, seed=wishes.seed, why=tuple(why),
         commands=(machine.train_command(command),
@@ -322,14 +324,16 @@ def _about_classes(facts: DataFacts) -> List[str]:
     return lines
 
 
-def _about_masks(facts: DataFacts, base: BaseFacts) -> str:
+def _masks(base: BaseFacts, parts: Dict[str, Part]) -> Tuple[bool, str]:
+    """Whether masks are predicted, and a line about it."""
     if not base.predicts_masks:
-        return 'boxes only, as the base'
-    if facts.has_masks:
-        return 'boxes and masks'
-    count = len(facts.boxes)
-    return ('boxes only: the set has no masks' if facts.unmasked == count else
-            f'boxes only: {facts.unmasked} of {count} objects have no mask')
+        return False, 'boxes only, as the base'
+    files = {part.split: part.coco for part in parts.values()}
+    unmasked, count = count_unmasked(files.values())
+    if not unmasked:
+        return True, 'boxes and masks'
+    return False, ('boxes only: the set has no masks' if unmasked == count else
+                   f'boxes only: {unmasked} of {count} objects have no mask')
 
 
 def check_config(path: str, init: Optional[str]) -> None:
