@@ -1,7 +1,7 @@
 """A tiny As-ViT in Cascade Mask R-CNN, for a small set and two CPU cores.
 
     bash tools/dist_train.sh configs/cascade_asvit_tiny.py 2
-    python tools/new_config.py FOLDER --out mine.py        # on your own images: builds on it
+    python tools/new_config.py FOLDER --out mine.py    # on your own images
 
 Trained from random weights; it reproduces nothing of the paper.
 """

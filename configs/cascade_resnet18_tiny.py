@@ -1,7 +1,7 @@
 """A narrow ResNet-18 of the tiny As-ViT's cost in the same Cascade Mask R-CNN.
 
     bash tools/dist_train.sh configs/cascade_resnet18_tiny.py 2
-    python tools/new_config.py FOLDER --out resnet.py --base configs/cascade_resnet18_tiny.py
+    python tools/new_config.py FOLDER --out r18.py --base configs/cascade_resnet18_tiny.py
 
 Group norm, as batches of a few crops want it. From random weights.
 """

@@ -118,8 +118,8 @@ def _only(files: List[CocoFile], name: str) -> CocoFile:
     if len(named) > 1:
         what = 'no part in particular' if name == 'all' else name
         raise InputError(f'several annotation files are for {what}: '
-                         f'{", ".join(file.path for file in named[:4])}; give one of them '
-                         'instead of the folder')
+                         f'{", ".join(file.path for file in named[:4])}; give one of '
+                         'them instead of the folder')
     return named[0]
 
 

@@ -76,7 +76,8 @@ def _weights(old: dict, init: Optional[str], new_arch: bool):
                 f"backbone's weights from {init}")
     own = old.get('init_cfg') or {}
     checkpoint = own.get('checkpoint') if isinstance(own, dict) else None
-    if checkpoint and not new_arch and ('://' in checkpoint or os.path.isfile(checkpoint)):
+    there = checkpoint and ('://' in checkpoint or os.path.isfile(checkpoint))
+    if there and not new_arch:
         return 'kept', f"backbone's weights from {checkpoint}, as in the base"
     absent = f' ({checkpoint} is not there)' if checkpoint and not new_arch else ''
     return None, f'from random weights{absent}; --init CHECKPOINT starts from others'
@@ -87,8 +88,8 @@ def _levels(base: BaseFacts) -> tuple:
     neck = base.model.get('neck')
     channels = neck.get('in_channels') if isinstance(neck, dict) else None
     if not isinstance(channels, (list, tuple)) or not 0 < len(channels) <= NUM_STAGES:
-        raise InputError(f'base {base.path}: its neck does not say the channels of at most '
-                         f'{NUM_STAGES} maps, so that no other arch can be put below it')
+        raise InputError(f'base {base.path}: its neck does not say the channels of at '
+                         f'most {NUM_STAGES} maps, so that no other arch fits below it')
     return tuple(range(NUM_STAGES - len(channels), NUM_STAGES))
 
 
@@ -125,8 +126,8 @@ def _of_json(path: str, member: str) -> str:
     except OSError as error:
         raise InputError(f'--arch {path}: {error.strerror}') from None
     except (ValueError, KeyError, TypeError, IndexError):
-        raise InputError(f'--arch {path} is neither the topology.json of a search nor the '
-                         'family.json of a scaling') from None
+        raise InputError(f'--arch {path} is neither the topology.json of a search nor '
+                         'the family.json of a scaling') from None
     if not member and len(named) == 1:
         return next(iter(named.values()))
     if member not in named:

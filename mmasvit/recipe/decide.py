@@ -176,8 +176,8 @@ def fit_minutes(minutes: float, pace: Pace, batch: int) -> Tuple[int, int]:
     steps = int((seconds - validations * pace.validation) / pace.step)
     if steps < 1:
         raise InputError(
-            f'--minutes {minutes:g} is too short here: the start takes {pace.start:.0f} s, '
-            f'a step {pace.step:.2g} s and a validation {pace.validation:.0f} s')
+            f'--minutes {minutes:g} is too short here: the start takes {pace.start:.0f} '
+            f's, a step {pace.step:.2g} s and a validation {pace.validation:.0f} s')
     return steps * batch, validations
 
 
@@ -197,6 +197,6 @@ def scale_rate(base_lr: float, base_batch: int, batch: int, adaptive: bool) -> R
 
 
 def limit_detections(data: DataFacts) -> int:
-    """Detections kept per image: a fifth more than the fullest image has objects, in steps
-    of 50, and at least COCO's 100."""
+    """Detections kept per image: a fifth more than the fullest image has objects, in
+    steps of 50, and at least COCO's 100."""
     return max(100, math.ceil(1.2 * data.most_objects / 50) * 50)

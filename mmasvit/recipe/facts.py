@@ -1,6 +1,6 @@
 """What a recipe has to know: of the data and of the config that it builds on."""
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -30,7 +30,6 @@ class DataFacts(NamedTuple):
         sizes: Width and height of the images in pixels, ``(n, 2)``.
         boxes: Width and height of the objects in pixels, ``(m, 2)``.
         box_images: Index of each object's image, ``(m, )``.
-        unmasked: Objects without a mask.
         rles: Objects whose mask is no polygon.
     """
     classes: Tuple[str, ...]
@@ -39,13 +38,7 @@ class DataFacts(NamedTuple):
     sizes: np.ndarray
     boxes: np.ndarray
     box_images: np.ndarray
-    unmasked: int
     rles: int
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether every object has a mask."""
-        return not self.unmasked
 
     @property
     def sides(self) -> np.ndarray:
@@ -79,11 +72,18 @@ class DataFacts(NamedTuple):
         sizes = np.stack([images.widths, images.heights], 1)
         sizes = sizes[(np.nan_to_num(sizes) > 0).all(1)]
         if not len(sizes):
-            raise InputError(f'annotation file {coco.path}: no image has width and height')
+            raise InputError(f'annotation file {coco.path}: no image has width and '
+                             'height')
         classes, left_out = _classes(coco)
         return cls(classes, left_out, len(images), sizes, found.boxes[usable, 2:],
-                   places[usable], int((found.masks[usable] == NO_MASK).sum()),
-                   int((found.masks[usable] == RLE).sum()))
+                   places[usable], int((found.masks[usable] == RLE).sum()))
+
+
+def count_unmasked(cocos: Iterable[CocoFile]) -> Tuple[int, int]:
+    """Objects without a mask, and all objects, of some files; crowds do not count."""
+    masks = np.concatenate([coco.annotations.masks[~coco.annotations.crowds]
+                            for coco in cocos])
+    return int((masks == NO_MASK).sum()), len(masks)
 
 
 def _classes(coco: CocoFile) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -111,14 +111,14 @@ class BaseFacts(NamedTuple):
 
     Attributes:
         path: The config.
-        model: Its model, plain dicts and lists.
-        cfg: All of it.
+        cfg: All that is in it, as plain dicts and lists.
     """
     path: Path
     cfg: Dict[str, Any]
 
     @property
     def model(self) -> Dict[str, Any]:
+        """Its model."""
         return self.cfg['model']
 
     @property
@@ -128,7 +128,9 @@ class BaseFacts(NamedTuple):
 
     @property
     def predicts_masks(self) -> bool:
-        return 'mask_head' in (self.model.get('roi_head') or {}) or 'mask_head' in self.model
+        """Whether it has a mask head."""
+        return any('mask_head' in part for part in
+                   (self.model, self.model.get('roi_head') or {}))
 
     @property
     def input_size(self) -> int:
@@ -146,9 +148,8 @@ class BaseFacts(NamedTuple):
     def smallest_anchor(self) -> float:
         """Side of the smallest anchors in pixels; 32 where there are none."""
         for head in ('rpn_head', 'bbox_head'):
-            generator = (self.model.get(head) or {}) if isinstance(
-                self.model.get(head), dict) else {}
-            generator = generator.get('anchor_generator') or {}
+            part = self.model.get(head)
+            generator = isinstance(part, dict) and part.get('anchor_generator') or {}
             if generator.get('scales') and generator.get('strides'):
                 return float(min(generator['scales']) * min(_flat(generator['strides'])))
         return 32.

@@ -1,5 +1,6 @@
 """From a folder and a few wishes to a config file that is known to work."""
 import os
+import shlex
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,7 @@ from mmasvit.errors import InputError
 from mmasvit.files import replacing
 from mmasvit.recipe import decide
 from mmasvit.recipe.backbone import Backbone, choose_backbone
-from mmasvit.recipe.facts import BaseFacts, DataFacts, Part
+from mmasvit.recipe.facts import BaseFacts, DataFacts, Part, count_unmasked
 from mmasvit.recipe.pace import Pace, measure_pace
 from mmasvit.recipe.text import Recipe, write_config
 
@@ -108,9 +109,8 @@ def make_config(data: Path, out: Path, wishes: Wishes, machine: Machine) -> Reci
         raise InputError(f'--out {out}: folder {out.parent} does not exist')
     base, base_name = read_base(wishes, machine, out)
     backbone = choose_backbone(base, wishes.arch, wishes.init)
-    splits = {split.name: split for split in find_splits(data)}
     with ExitStack() as made, replacing(out) as temporary:
-        parts, found = _parts(splits, out, wishes.seed, made)
+        parts, found = _parts(data, out, wishes.seed, made)
 
         def write(pace: Optional[Pace] = None) -> Recipe:
             recipe = _recipe(data, out, base, base_name, backbone, parts, found, wishes,
@@ -133,7 +133,8 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
         InputError: If it does not exist or is not of a detector.
     """
     shipped = shipped_configs()
-    name = wishes.base or str(shipped / (LARGE_MACHINE if machine.gpus else SMALL_MACHINE))
+    suited = LARGE_MACHINE if machine.gpus else SMALL_MACHINE
+    name = wishes.base or str(shipped / suited)
     if '::' not in name:
         path = next((path for path in (Path(name), shipped / Path(name).name)
                      if path.is_file()), None)
@@ -162,20 +163,22 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
     more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
             if part in model or part in (model.get('roi_head') or {})]
     if more:
-        raise InputError(f'--base {name} has a {more[0]}, which learns from more than the '
-                         'boxes and masks of objects')
+        raise InputError(f'--base {name} has a {more[0]}, which learns from more than '
+                         'the boxes and masks of objects')
     return BaseFacts(Path(full), cfg), name
 
 
-def _parts(splits: dict, out: Path, seed: int, made: ExitStack) -> Tuple[dict, List[str]]:
+def _parts(data: Path, out: Path, seed: int,
+           made: ExitStack) -> Tuple[Dict[str, Part], List[str]]:
     """Training, validation and test parts, and lines about them."""
     why = []
+    splits = {split.name: split for split in find_splits(data)}
     if 'train' not in splits and 'all' in splits:
         splits['train'] = splits.pop('all')
     if 'train' not in splits and len(splits) == 1:
         splits['train'] = splits.pop(next(iter(splits)))
     if 'train' not in splits:
-        raise InputError('the set has parts ' + ' and '.join(splits) + ', none to train on')
+        raise InputError(f'{data} has parts {" and ".join(splits)}, none to train on')
     if 'all' in splits:
         why.append(f'not used: {splits.pop("all").ann_file}, which no name assigns to '
                    'training or validation')
@@ -203,6 +206,8 @@ def _parts(splits: dict, out: Path, seed: int, made: ExitStack) -> Tuple[dict, L
         split = splits.get(name, splits['val'])
         known = next((part for part in parts.values() if part.split == split), None)
         parts[name] = known or Part(split, CocoFile.read(split.ann_file))
+    if not len(parts['test'].coco.annotations):
+        parts['test'] = parts['val']  # nothing to score on
     told = {part.split: _found(name, part) for name, part in reversed(parts.items())}
     return parts, [*reversed(told.values()), *why]
 
@@ -215,7 +220,8 @@ class _removed_on_error:
 
     def __enter__(self) -> Path:
         if self.path.exists():
-            raise InputError(f'{self.path} exists already; remove it or give another name')
+            raise InputError(f'{self.path} exists already; remove it or give another '
+                             'name')
         return self.path
 
     def __exit__(self, kind, *unused) -> None:
@@ -228,6 +234,7 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
             pace: Optional[Pace] = None) -> Recipe:
     """Decide everything."""
     facts = DataFacts.of(parts['train'].coco)
+    masks, about_masks = _masks(base, parts)
     batch_size = wishes.batch_size or base.cfg['train_dataloader'].get('batch_size', 2)
     batch = batch_size * machine.processes
     sizing = decide.size_images(
@@ -244,29 +251,30 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
         *_about_classes(facts),
         f'base {base_name}{chosen}',
         *backbone.why,
-        _about_masks(facts, base),
+        about_masks,
         sizing.why,
-        f'trained on crops of {base.input_size} px at 0.8 to 1.25 times that size, flips: '
-        + wishes.flips + (' (--flips all where up and down look alike, as under a '
-                          'microscope)' if wishes.flips == 'horizontal' else ''),
+        f'trained on crops of {base.input_size} px at {decide.JITTER[0]} to '
+        f'{decide.JITTER[-1]} times that size, flips: {wishes.flips}'
+        + (' (--flips all where up and down look alike, as under a microscope)'
+           if wishes.flips == 'horizontal' else ''),
         f'up to {facts.most_objects} objects in an image: {detections} detections kept',
         *paced,
         schedule.why,
         rate.why,
         f'seed {wishes.seed}',
     ]
-    command = _from_here(out)
-    trained = f'work_dirs/{out.stem}/epoch_{schedule.epochs}.pth'
+    command = shlex.quote(_from_here(out))
+    work_dir = f'work_dirs/{out.stem}'
+    trained = shlex.quote(f'{work_dir}/epoch_{schedule.epochs}.pth')
     return Recipe(
         base=base, base_name=base_name, data_root=_root(data), **parts, data=facts,
-        masks=facts.has_masks and base.predicts_masks,
-        backbone=backbone.changes or None, in_channels=backbone.in_channels,
-        sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
+        masks=masks, backbone=backbone.changes or None,
+        in_channels=backbone.in_channels, sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
         processes=machine.processes, detections=detections, schedule=schedule, rate=rate,
         new_optimizer=new_optimizer, seed=wishes.seed, why=tuple(why),
         commands=(machine.train_command(command),
                   f'python {_tool("test.py")} {command} {trained}',
-                  f'python {_tool("report.py")} work_dirs/{out.stem}'))
+                  f'python {_tool("report.py")} {shlex.quote(work_dir)}'))
 
 
 def _plan(images: int, batch: int, from_scratch: bool, wishes: Wishes,
@@ -289,7 +297,8 @@ def _rate(base: BaseFacts, backbone: Backbone, batch: int) -> Tuple[bool, decide
     if backbone.is_as_vit and not adaptive:  # no transformer learns by plain descent
         return True, decide.scale_rate(1e-4, 16, batch, True)
     base_batch = (base.cfg.get('auto_scale_lr') or {}).get('base_batch_size', batch)
-    return False, decide.scale_rate(optimizer.get('lr', 1e-4), base_batch, batch, adaptive)
+    return False, decide.scale_rate(optimizer.get('lr', 1e-4), base_batch, batch,
+                                    adaptive)
 
 
 def _root(data: Path) -> Path:
@@ -315,14 +324,16 @@ def _about_classes(facts: DataFacts) -> List[str]:
     return lines
 
 
-def _about_masks(facts: DataFacts, base: BaseFacts) -> str:
+def _masks(base: BaseFacts, parts: Dict[str, Part]) -> Tuple[bool, str]:
+    """Whether masks are predicted, and a line about it."""
     if not base.predicts_masks:
-        return 'boxes only, as the base'
-    if facts.has_masks:
-        return 'boxes and masks'
-    count = len(facts.boxes)
-    return ('boxes only: the set has no masks' if facts.unmasked == count else
-            f'boxes only: {facts.unmasked} of {count} objects have no mask')
+        return False, 'boxes only, as the base'
+    files = {part.split: part.coco for part in parts.values()}
+    unmasked, count = count_unmasked(files.values())
+    if not unmasked:
+        return True, 'boxes and masks'
+    return False, ('boxes only: the set has no masks' if unmasked == count else
+                   f'boxes only: {unmasked} of {count} objects have no mask')
 
 
 def check_config(path: str, init: Optional[str]) -> None:
@@ -347,4 +358,4 @@ def _from_here(path: Path) -> str:
 
 
 def _tool(name: str) -> str:
-    return _from_here(shipped_configs().parent / 'tools' / name)
+    return shlex.quote(_from_here(shipped_configs().parent / 'tools' / name))

@@ -77,7 +77,8 @@ def _measure(rank: int, path: str, processes: int, threads: int, begun: float,
 
 
 def _time(loader, run, count: int, device: torch.device) -> List[float]:
-    """Seconds of each batch, its loading with it; fewer than ``count`` if they are long."""
+    """Seconds of each batch, loading it included; fewer than ``count`` if they are long.
+    """
     seconds: List[float] = []
     while True:
         last = time.perf_counter()

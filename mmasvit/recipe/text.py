@@ -151,8 +151,8 @@ def _drop_masks(model: dict, base: dict, path: Path) -> None:
     for name in parts:
         model.setdefault('roi_head', {})[name] = None
     if 'mask_head' in base:
-        raise InputError(f'base {path} segments without boxes, but not all objects of the '
-                         'set have masks')
+        raise InputError(f'base {path} needs masks, which not all objects of the set '
+                         'have')
 
 
 def _limits(base: dict, detections: int) -> dict:
@@ -173,7 +173,8 @@ def _limits(base: dict, detections: int) -> dict:
 def _pipelines(recipe: Recipe) -> str:
     load = dict(type='LoadAnnotations', with_bbox=True, with_mask=recipe.masks)
     # polygons are resized and cropped in a tenth of the time that bitmaps take
-    polygons = dict(load, poly2mask=False) if recipe.masks and not recipe.data.rles else load
+    keep_polygons = recipe.masks and not recipe.data.rles
+    load_train = dict(load, poly2mask=False) if keep_polygons else load
     sizing = recipe.sizing
     if sizing.factor:
         resize = dict(type='Resize', scale_factor=sizing.factor, keep_ratio=True)
@@ -189,7 +190,7 @@ def _pipelines(recipe: Recipe) -> str:
     flip = [] if not flips else [
         dict(type='RandomFlip', prob=0.5) if len(flips) == 1 else
         dict(type='RandomFlip', prob=[0.25] * len(flips), direction=flips)]
-    train = [dict(type='LoadImageFromFile'), polygons, jitter,
+    train = [dict(type='LoadImageFromFile'), load_train, jitter,
              dict(type='RandomCrop', crop_size=(recipe.crop, ) * 2), *flip,
              dict(type='PackDetInputs')]
     test = [dict(type='LoadImageFromFile'), resize, load,
