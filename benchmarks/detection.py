@@ -1,8 +1,9 @@
 """Average precision of tiny detectors on real images: As-ViT's parts one by one, others.
 
-    python benchmarks/detection.py                             # all, one seed, nuclei
+    python benchmarks/detection.py                   # short, makes its own data
     python benchmarks/detection.py --data ../shared/data/{nuclei,blood}_coco --seeds 3
-    python benchmarks/detection.py --only asvit asvit+shift+conv swin --lr 4e-4 8e-4
+    python benchmarks/detection.py --data ../shared/data/nuclei_coco \
+        --only asvit asvit+shift+conv swin --lr 4e-4 8e-4
 
 Every contestant gets the same recipe, that of ``configs/_base_/cascade_tiny.py`` as
 ``tools/new_config.py`` lays it out for the data (256 px crops, batch 4, AdamW), but on
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
 import torch
+from common.shapes import make_data
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
@@ -74,14 +76,16 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', nargs='+', default=['../shared/data/nuclei_coco'],
-                        metavar='FOLDER', help='sets in COCO format with a part to train '
-                        'on and one to validate on (default: %(default)s)')
-    parser.add_argument('--only', nargs='+', default=DEFAULT, metavar='NAME',
+    parser.add_argument('--data', nargs='+', metavar='FOLDER', help='sets in COCO format '
+                        'with a part to train on and one to validate on; default: a small '
+                        'one is made')
+    parser.add_argument('--only', nargs='+', metavar='NAME',
                         help=f"of {', '.join(BACKBONES)}, an As-ViT with parts "
-                        f"{', '.join('+' + part for part in PARTS)}; default: {DEFAULT}")
+                        f"{', '.join('+' + part for part in PARTS)}; default: with --data "
+                        f"{', '.join(DEFAULT)}, else {', '.join(BACKBONES)}")
     parser.add_argument('--seeds', type=int, default=1, metavar='N')
-    parser.add_argument('--iters', type=int, default=480, metavar='N')
+    parser.add_argument('--iters', type=int, metavar='N',
+                        help='default: 480 with --data, else 20')
     parser.add_argument('--lr', type=float, nargs='+', default=[8e-4],
                         help='learning rates, a run each (default: %(default)s)')
     parser.add_argument('--drop-path', type=float, default=0., metavar='RATE',
@@ -93,8 +97,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be run, before anything is."""
+    """Fill in what was left out, and refuse what cannot be run, before anything is."""
     from mmasvit.engine.preflight import check_writable
+    args.only = args.only or (DEFAULT if args.data else list(BACKBONES))
+    if args.iters is None:
+        args.iters = 480 if args.data else 20
     for name in args.only:
         backbone_of(name)
     if min(args.seeds, args.iters, args.val_images or 1) < 1 or min(args.lr) <= 0:
@@ -102,7 +109,7 @@ def check(args: argparse.Namespace) -> None:
                          '--lr above 0')
     if not 0 <= args.drop_path < 1:
         raise InputError('--drop-path must be at least 0 and below 1')
-    names = [Path(folder).resolve().name for folder in args.data]
+    names = [Path(folder).resolve().name for folder in args.data or ()]
     if len(set(names)) < len(names):
         raise InputError(f'--data: two folders of one name, {", ".join(names)}')
     check_writable(args.work_dir)
@@ -250,6 +257,7 @@ def main() -> None:
     check(args)
     folder = Path(args.work_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    args.data = args.data or [make_data(folder / 'shapes')]
     path = folder / 'detection.csv'
     rows = finished(path)
     table = TableFile(path, COLUMNS, rows)

@@ -15,13 +15,13 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+from common.shapes import make_data
 from common.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
 
 from mmasvit.errors import InputError, one_line_errors
@@ -236,17 +236,6 @@ def draw_runs(mode: str, results: List[dict], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     save_figure(figure, path)
-
-
-def make_data(folder: Path) -> str:
-    """Generate a small set of shapes, for runs without data from outside."""
-    print('generating shapes', flush=True)
-    status = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/make_shapes_coco.py'), str(folder), '--images',
-         '150', '--val-images', '50', '--crops', '64'], cwd=ROOT).returncode
-    if status:
-        raise SystemExit(status)
-    return str(folder)
 
 
 def main() -> None:

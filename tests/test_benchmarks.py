@@ -1,4 +1,7 @@
 """What the benchmarks compare, without running them."""
+import sys
+from unittest import mock
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,7 +10,8 @@ from mmengine.registry import MODELS, init_default_scope
 from helpers import ROOT, load
 from mmasvit.errors import InputError
 
-DETECTION = load('benchmarks/detection.py')
+with mock.patch.object(sys, 'path', [str(ROOT / 'benchmarks'), *sys.path]):
+    DETECTION = load('benchmarks/detection.py')
 
 
 @pytest.mark.parametrize('name', DETECTION['DEFAULT'])

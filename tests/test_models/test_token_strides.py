@@ -3,6 +3,8 @@ import copy
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from mmasvit import AsViT
 from mmasvit.analysis import count_macs, use_explicit_paths
@@ -63,6 +65,19 @@ def test_gradients_reach_one_row_of_each_norm(stride, attn_impl):
         for gradient in (norm.weight.grad, norm.bias.grad):
             assert [bool(part.any()) for part in gradient] == [
                 i == row for i in range(len(STRIDES))], name
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_ddp_finds_no_unused_parameters(with_cp, tmp_path):
+    """It would refuse the second step if one had been left without a gradient."""
+    dist.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0,
+                            world_size=1)
+    try:
+        model = DistributedDataParallel(trained(with_cp=with_cp))
+        for stride in (16, 8, 4):
+            loss_of(model(torch.randn(1, 3, 64, 64), token_stride=stride)).backward()
+    finally:
+        dist.destroy_process_group()
 
 
 def test_every_norm_is_there():
