@@ -8,7 +8,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
 from mmasvit import ElasticTokenHook
-from mmasvit.token_schedule import TABLE_6, TABLE_6_EPOCHS
+from mmasvit.paper import TABLE_6, TABLE_6_EPOCHS
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path.name for path in (ROOT / 'configs').glob('*asvit*.py'))

@@ -1,48 +1,20 @@
 """The command line tools as a user calls them: real processes, real data, small."""
 import json
 import os
-import runpy
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT, command, fails, load, run
 from PIL import Image
 
 from mmasvit.errors import InputError
 
-ROOT = Path(__file__).parent.parent
 DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
 CLASSIFIER = 'configs/asvit_tiny_shapes.py'
-
-
-def command(*words, processes=0):
-    start = [sys.executable]
-    if processes:
-        start += ['-m', 'torch.distributed.run', '--standalone',
-                  f'--nproc_per_node={processes}']
-    return start + [str(word) for word in words]
-
-
-def run(*words, processes=0, status=0):
-    """Run a tool and return what it printed; its exit status is checked."""
-    done = subprocess.run(command(*words, processes=processes), cwd=ROOT, text=True,
-                          capture_output=True, stdin=subprocess.DEVNULL,
-                          env=dict(os.environ, OMP_NUM_THREADS='1'))
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def fails(*words):
-    """The one line that a tool prints for bad input."""
-    lines = run(*words, status=2).stderr.strip().splitlines()
-    errors = [line for line in lines if line.startswith('error: ')]
-    assert len(errors) == 1 and lines[-1] == errors[0], lines
-    assert not any('Traceback' in line for line in lines)
-    return errors[0]
 
 
 @pytest.fixture(scope='module')
@@ -340,7 +312,7 @@ class TestBadInput:
         assert not (tmp_path / 'out').exists()
 
     def test_names_and_numbers_of_detected_images(self, tmp_path):
-        tool = runpy.run_path(str(ROOT / 'tools/detect_image.py'))
+        tool = load('tools/detect_image.py')
         paths = [tmp_path / name for name in ('a.jpg', 'a.png', 'b.jpg')]
         for path in paths:
             path.touch()

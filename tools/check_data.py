@@ -8,24 +8,25 @@ Nothing is written. The exit status is 2 if a run would be refused.
 """
 import argparse
 import os
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', metavar='CONFIG_OR_FOLDER',
                         help='a config (.py), a folder, or an annotation file (.json)')
     parser.add_argument('--no-data-check', action='store_true',
                         help='do not look at the image files')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Read, print, and say by the exit status whether it will do."""
-    args = parse_args()
+    from mmasvit.errors import InputError
     if not os.path.exists(args.data):
         raise InputError(f'{args.data} does not exist')
     from mmasvit.engine.data import inspect_data, show_progress
@@ -48,5 +49,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

@@ -9,13 +9,14 @@ Example:
 """
 import argparse
 from pathlib import Path
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', metavar='DATA', help='folder or annotation file')
     parser.add_argument('--out', required=True, metavar='CONFIG.py',
@@ -29,46 +30,50 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--init', metavar='CHECKPOINT',
                         help='start from the backbone in a checkpoint of a classifier or '
                         'detector; default: random weights')
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument('--epochs', type=_positive(int), metavar='N',
+                        help='length of the training; default: by the number of images')
+    length.add_argument('--minutes', type=_positive(float), metavar='M',
+                        help='time some steps, and choose the length so that training '
+                        'takes about M minutes on this machine, validations included')
     for flag, metavar, what in (
-            ('--epochs', 'N', 'length of the training'),
-            ('--batch-size', 'N', 'images a step in each process'),
-            ('--image-size', 'PX', 'longer side that images are brought to')):
-        parser.add_argument(flag, type=positive, metavar=metavar,
-                            help=f'{what}; default: decided by the data')
+            ('--batch-size', 'N', "images a step in each process; default: the base's"),
+            ('--image-size', 'PX', 'longer side that images are brought to; default: by '
+             'the sizes of the objects')):
+        parser.add_argument(flag, type=_positive(int), metavar=metavar, help=what)
     parser.add_argument('--flips', choices=('none', 'horizontal', 'all'),
                         default='horizontal', help='mirror images in training (default: '
                         '%(default)s); all: where up and down look alike')
     parser.add_argument('--seed', type=int, default=0, metavar='S',
                         help='seed of everything (default: %(default)s)')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
-    return value
+def _positive(kind: type):
+    """What reads a number above 0."""
+    def number(text: str):
+        value = kind(text)
+        if not 0 < value < float('inf'):
+            raise argparse.ArgumentTypeError(f'must be above 0, got {text}')
+        return value
+
+    number.__name__ = 'number'  # for the message about what is none
+    return number
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Find, decide, check, write, and say what comes next."""
-    args = parse_args()
+    from mmasvit.engine.preflight import check_seed
     from mmasvit.recipe.make import Machine, Wishes, make_config
-    if not 0 <= args.seed < 2**32:
-        raise InputError(f'--seed must be from 0 to 2**32 - 1, got {args.seed}')
-    wishes = Wishes(args.arch, args.base, args.init, args.epochs, args.batch_size,
-                    args.image_size, args.flips, args.seed)
+    check_seed(dict(seed=args.seed))
+    wishes = Wishes(arch=args.arch, base=args.base, init=args.init, epochs=args.epochs,
+                    batch_size=args.batch_size, image_size=args.image_size,
+                    minutes=args.minutes, flips=args.flips, seed=args.seed)
     recipe = make_config(Path(args.data), Path(args.out), wishes, Machine.this())
-    for line in recipe.why:
-        print(line)
-    print(f'\n{args.out} written; afterwards:')
-    for command in recipe.commands[1:]:
-        print(f'  {command}')
-    print('now train:')
-    print(recipe.commands[0])
+    train, *afterwards = recipe.commands
+    print('\n'.join([*recipe.why, '', f'written: {args.out}; when it is trained:',
+                     *(f'  {command}' for command in afterwards), 'now train:', train]))
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

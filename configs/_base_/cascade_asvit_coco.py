@@ -12,18 +12,13 @@ _base_ = [
     'mmdet::_base_/datasets/coco_instance.py',
     'mmdet::_base_/default_runtime.py',
 ]
-custom_imports = dict(imports=['mmasvit', 'mmasvit.models.float32_heads'],
-                      allow_failed_imports=False)
+custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 
 image_size = (1024, 1024)
 model = dict(
     # images fit into 1024 x 1024 and are padded to it, in training and in test
     data_preprocessor=dict(pad_size_divisor=1024),
-    backbone=dict(_delete_=True, type='AsViT', out_indices=(0, 1, 2, 3)),
-    rpn_head=dict(type='Float32RPNHead'),
-    roi_head=dict(
-        bbox_roi_extractor=dict(type='Float32RoIExtractor'),
-        mask_roi_extractor=dict(type='Float32RoIExtractor')))
+    backbone=dict(_delete_=True, type='AsViT', out_indices=(0, 1, 2, 3)))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -101,6 +101,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=2.0),
+    # with mmengine's own, the key would replace the rules for norms and biases
+    constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.,
                        custom_keys={'backbone': dict(lr_mult=0.5)}))
 param_scheduler = [

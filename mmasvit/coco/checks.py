@@ -80,6 +80,20 @@ def image_id_repeated(view: View) -> Optional[Finding]:
                     'image ids occur more than once', twice)
 
 
+def ids_of_two_types(view: View) -> Optional[Finding]:
+    """pycocotools sorts them, and cannot sort text among numbers."""
+    if not view.use.scored:
+        return None
+    for noun, ids in (('image', view.coco.images.ids),
+                      ('category', [row['id'] for row in view.coco.categories])):
+        text = [value for value in ids if isinstance(value, str)]
+        if 0 < len(text) < len(ids):
+            return Finding('ids-of-two-types', True, len(text), len(ids),
+                           f'{len(text)} of {len(ids)} {noun} ids are text {shown(text)}, '
+                           'the others numbers')
+    return None
+
+
 def file_name_missing(view: View) -> Optional[Finding]:
     images = view.coco.images
     bad = [value for name, value in zip(images.file_names, images.ids) if name is None]
@@ -317,7 +331,7 @@ def polygon_short(view: View) -> Optional[Finding]:
 
 CHECKS: List[Check] = [
     category_without_id_or_name, category_id_repeated, class_name_repeated, class_missing,
-    image_id_missing, image_id_repeated, file_name_missing, size_missing,
+    image_id_missing, image_id_repeated, ids_of_two_types, file_name_missing, size_missing,
     annotation_id_repeated, image_id_unknown, category_id_unknown, box_unreadable,
     boxes_are_fractions, boxes_are_corners, crowd_odd, mask_missing, mask_broken,
     polygon_short, no_objects, annotation_id_unusable, area_missing, crowd_missing,

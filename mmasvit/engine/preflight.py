@@ -1,29 +1,28 @@
 """Every check that a run must pass before it starts."""
 import copy
-import inspect
 import os
 import tempfile
 import zipfile
-from typing import Optional, Tuple
+from types import SimpleNamespace
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import LOOPS
+from mmengine.registry import LOOPS, MODELS
 
+from mmasvit.arguments import whole_number
 from mmasvit.coco.report import DataReport
 from mmasvit.engine.data import inspect_data
 from mmasvit.errors import InputError
-from mmasvit.search.work import on_main_process
+from mmasvit.measuring.sharing import on_main_process
 
 LOADERS = ('train_dataloader', 'val_dataloader')
 
 
 def check_seed(randomness: dict) -> None:
     seed = randomness.get('seed') if isinstance(randomness, dict) else randomness
-    if not isinstance(randomness, dict) or seed is not None and (
-            isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
-        raise InputError('randomness.seed must be a whole number from 0 to 2**32 - 1, '
-                         f'got {seed!r}')
+    if seed is not None or not isinstance(randomness, dict):
+        whole_number('randomness.seed', seed, 0, 2**32 - 1)
 
 
 def check_writable(folder: str) -> None:
@@ -61,36 +60,41 @@ def check_device(device: str) -> None:
         raise InputError(f'device {device!r}: {str(error).splitlines()[0]}') from None
 
 
-def check_loop(cfg: Config, name: str, entry: str = 'train_cfg') -> None:
-    """Check that a config is of a loop, and has the arguments that the loop takes.
+def check_loop(cfg: Config, name: str) -> None:
+    """Raise :class:`InputError` unless a config's ``train_cfg`` is of a loop.
 
     Args:
         cfg: The config.
         name: Name of the loop in the registry.
-        entry: Where the config describes it, ``'train_cfg'`` or ``'test_cfg'``.
+    """
+    given = cfg.get('train_cfg')
+    if not isinstance(given, dict) or given.get('type') != name:
+        raise InputError(f"config {cfg.filename} is not for this tool: its train_cfg.type "
+                         f"must be '{name}'")
+
+
+def check_measuring(cfg: Config) -> None:
+    """Build a loop that measures, and its model, without a Runner.
+
+    What such a loop refuses, it refuses in its constructor; a Runner would have begun a
+    log by then.
 
     Raises:
-        InputError: If it is of another loop, or an argument is unknown or missing.
+        InputError: If the model or the loop is refused.
     """
-    given = cfg.get(entry)
-    given = dict(given) if isinstance(given, dict) else {}
-    if given.pop('type', None) != name:
-        raise InputError(f"config {cfg.filename} is not for this tool: its {entry}.type "
-                         f"must be '{name}'")
-    filled_in = ('runner', 'dataloader', 'evaluator')
-    arguments = {argument: default for argument, default
-                 in inspect.signature(LOOPS.get(name)).parameters.items()
-                 if argument not in filled_in}
-    unknown = [key for key in given if key not in arguments]
-    missing = [key for key, argument in arguments.items()
-               if argument.default is argument.empty and key not in given]
-    if unknown or missing:
-        raise InputError(f'{entry}: unknown keys {unknown}, missing keys {missing}; '
-                         f'expected {", ".join(arguments)}')
+    try:
+        model = MODELS.build(cfg.get('model'))
+    except (KeyError, TypeError) as error:
+        line = ' '.join(str(error).strip('"').split())
+        raise InputError(f'config {cfg.filename}: model: {line}') from error
+    stand_in = SimpleNamespace(cfg=cfg, work_dir=cfg.work_dir, model=model)
+    LOOPS.build(cfg.train_cfg, default_args=dict(
+        runner=stand_in, dataloader=cfg.get('train_dataloader')))
 
 
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
-               images: bool = True) -> DataReport:
+               images: bool = True,
+               order: Optional[Sequence[str]] = None) -> DataReport:
     """Check the data that a config's loaders name, as far as it lies on local disks.
 
     One process does it for all. What can be put right is, in the config and in copies
@@ -100,6 +104,7 @@ def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
         cfg: The config; its datasets and evaluators may be changed.
         loaders: Which of its loaders will be used.
         images: Whether to look at every image file of COCO datasets.
+        order: The classes by label, if a checkpoint has settled them.
 
     Returns:
         What there is.
@@ -112,7 +117,7 @@ def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
              if cfg.get(name) is not None]
 
     def inspect_once():
-        report = inspect_data(cfg, loaders, images)
+        report = inspect_data(cfg, loaders, images, order)
         if report.refusals:
             first, *others = report.refusals
             more = f' (and {len(others)} more, see tools/check_data.py)' if others else ''

@@ -1,3 +1,4 @@
+from mmasvit.models import reference
 from mmasvit.models.as_vit import AsViT
 
-__all__ = ['AsViT']
+__all__ = ['AsViT', 'reference']

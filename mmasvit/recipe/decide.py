@@ -1,10 +1,12 @@
 """What suits a set: sizes, schedule, rates. Pure functions; each says why in one line."""
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from mmasvit.errors import InputError
 from mmasvit.recipe.facts import DataFacts
+from mmasvit.recipe.pace import Pace
 
 # A detector sees objects well from its smallest anchors to half its input; the middle of
 # the objects' sizes, the root of the 10th times the 90th percentile, goes to the middle.
@@ -14,11 +16,13 @@ JITTER = (0.8, 0.9, 1.0, 1.12, 1.25)
 ALIKE = 1.3  # sizes within this ratio count as one size
 GROWS = 0.8  # power of the image's size that objects grow with: photographs have 1
 
-# images seen in training, and passes over the set at least and at most
+# images seen in training, within so many passes over the set; and by any set at least
 SEEN_FROM_SCRATCH, SEEN_FROM_WEIGHTS = 20_000, 10_000
 PASSES = (12, 300)
+LEAST_SEEN = 2000
 SHORTEST_EPOCH = 50  # iterations: below, starting the epoch would be what takes time
 VALIDATIONS = 10
+VALIDATION_SHARE = 0.2  # of a given time, at most
 
 
 class Sizing(NamedTuple):
@@ -39,13 +43,13 @@ class Schedule(NamedTuple):
 
     Attributes:
         epochs: Number of epochs.
-        times: How often an epoch goes over the set.
+        images_per_epoch: Images in an epoch; None for a pass over the set.
         val_interval: Epochs from validation to validation.
         warm_up: Iterations.
         why: One line.
     """
     epochs: int
-    times: int
+    images_per_epoch: Optional[int]
     val_interval: int
     warm_up: int
     why: str
@@ -117,30 +121,64 @@ def _one_size(data: DataFacts) -> bool:
     return float(np.polyfit(side, middle, 1)[0]) >= GROWS
 
 
-def plan(images: int, batch: int, from_scratch: bool, least: int,
-         epochs: Optional[int] = None) -> Schedule:
-    """Choose the length of the training.
+def plan(images: int, batch: int, seen: int, from_scratch: bool,
+         epochs: Optional[int] = None, validations: int = VALIDATIONS) -> Schedule:
+    """Lay out the training.
+
+    An epoch is a pass over the set where that is of a sensible length: not so short that
+    starting it takes longest, nor so long that there would be few.
 
     Args:
         images: Number of training images.
         batch: Images in a step, of all processes.
+        seen: Images to see in all.
         from_scratch: Whether no weights are there.
-        least: Passes over a large set.
-        epochs: What the user asks for.
+        epochs: What the user asks for instead.
+        validations: How many there should be.
     """
-    seen = SEEN_FROM_SCRATCH if from_scratch else SEEN_FROM_WEIGHTS
-    passes = max(least, min(round(seen / images), PASSES[1]))
-    times = max(1, min(math.ceil(SHORTEST_EPOCH * batch / images), passes))
-    asked = epochs is not None
-    epochs = epochs or max(1, round(passes / times))
-    iterations = epochs * math.ceil(times * images / batch)
-    each = f' of {times} passes' if times > 1 else ''
-    start = 'from random weights' if from_scratch else 'from weights'
-    why = (f'{epochs} epochs{each} over {images} images, {iterations} iterations of '
-           f'{batch}: ' + ('as asked for' if asked else f'{start} about {seen:,} images '
-                           f'seen, but {least} to {PASSES[1]} passes'))
-    return Schedule(epochs, times, max(1, math.ceil(epochs / VALIDATIONS)),
+    length = images
+    if images < SHORTEST_EPOCH * batch or epochs is None and seen < validations * images:
+        length = max(1, round(seen / validations / batch)) * batch
+        if images < length < SHORTEST_EPOCH * batch:
+            length = SHORTEST_EPOCH * batch
+    asked, epochs = epochs is not None, epochs or max(1, seen // length)
+    iterations = epochs * math.ceil(length / batch)
+    of_each = (f'epochs over {images} images' if length == images else
+               f'epochs of {length} images out of {images}')
+    passes = epochs * length / images
+    why = (f'{epochs} {of_each}, {passes:.3g} passes: {iterations} iterations of {batch}'
+           + (' (as asked for)' if asked else ''))
+    return Schedule(epochs, None if length == images else length,
+                    max(1, math.ceil(epochs / validations)),
                     max(1, min(100 if from_scratch else 200, iterations // 10)), why)
+
+
+def images_to_see(images: int, from_scratch: bool) -> int:
+    """Images that a training from random weights, or from others, should see."""
+    least = SEEN_FROM_SCRATCH if from_scratch else SEEN_FROM_WEIGHTS
+    return max(images * PASSES[0], min(least, images * PASSES[1]), LEAST_SEEN)
+
+
+def fit_minutes(minutes: float, pace: Pace, batch: int) -> Tuple[int, int]:
+    """Images that can be seen in a time, and validations in it.
+
+    Args:
+        minutes: The time.
+        pace: How fast the machine is.
+        batch: Images in a step, of all processes.
+
+    Raises:
+        InputError: If it is too short.
+    """
+    seconds = 60 * minutes - pace.start
+    validations = max(1, min(int(VALIDATION_SHARE * seconds / pace.validation),
+                             VALIDATIONS))
+    steps = int((seconds - validations * pace.validation) / pace.step)
+    if steps < 1:
+        raise InputError(
+            f'--minutes {minutes:g} is too short here: the start takes {pace.start:.0f} s, '
+            f'a step {pace.step:.2g} s and a validation {pace.validation:.0f} s')
+    return steps * batch, validations
 
 
 def scale_rate(base_lr: float, base_batch: int, batch: int, adaptive: bool) -> Rate:

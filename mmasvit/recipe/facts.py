@@ -1,10 +1,10 @@
 """What a recipe has to know: of the data and of the config that it builds on."""
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from mmasvit.coco.annotations import NO_MASK, CocoFile
+from mmasvit.coco.annotations import NO_MASK, RLE, CocoFile
 from mmasvit.coco.layouts import Split
 from mmasvit.errors import InputError
 
@@ -31,6 +31,7 @@ class DataFacts(NamedTuple):
         boxes: Width and height of the objects in pixels, ``(m, 2)``.
         box_images: Index of each object's image, ``(m, )``.
         unmasked: Objects without a mask.
+        rles: Objects whose mask is no polygon.
     """
     classes: Tuple[str, ...]
     left_out: Tuple[str, ...]
@@ -39,6 +40,7 @@ class DataFacts(NamedTuple):
     boxes: np.ndarray
     box_images: np.ndarray
     unmasked: int
+    rles: int
 
     @property
     def has_masks(self) -> bool:
@@ -80,7 +82,8 @@ class DataFacts(NamedTuple):
             raise InputError(f'annotation file {coco.path}: no image has width and height')
         classes, left_out = _classes(coco)
         return cls(classes, left_out, len(images), sizes, found.boxes[usable, 2:],
-                   places[usable], int((found.masks[usable] == NO_MASK).sum()))
+                   places[usable], int((found.masks[usable] == NO_MASK).sum()),
+                   int((found.masks[usable] == RLE).sum()))
 
 
 def _classes(coco: CocoFile) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:

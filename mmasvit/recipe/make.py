@@ -3,7 +3,7 @@ import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.config import Config
@@ -14,11 +14,13 @@ from mmasvit.coco.layouts import Split, find_splits
 from mmasvit.coco.splitting import HELD_OUT, write_split
 from mmasvit.config_text import literal
 from mmasvit.emit import shipped_configs
+from mmasvit.engine.preflight import check_data
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
 from mmasvit.recipe import decide
-from mmasvit.recipe.backbone import choose_backbone
+from mmasvit.recipe.backbone import Backbone, choose_backbone
 from mmasvit.recipe.facts import BaseFacts, DataFacts, Part
+from mmasvit.recipe.pace import Pace, measure_pace
 from mmasvit.recipe.text import Recipe, write_config
 
 SMALL_MACHINE, LARGE_MACHINE = 'cascade_asvit_tiny.py', 'cascade_asvit_small_coco.py'
@@ -34,6 +36,7 @@ class Wishes(NamedTuple):
         epochs: Number of epochs.
         batch_size: Images in a step of each process.
         image_size: Longer side of the images in pixels.
+        minutes: Time that the training should take.
         flips: A key of :data:`~mmasvit.recipe.text.FLIPS`.
         seed: Seed of everything.
     """
@@ -43,6 +46,7 @@ class Wishes(NamedTuple):
     epochs: Optional[int] = None
     batch_size: Optional[int] = None
     image_size: Optional[int] = None
+    minutes: Optional[float] = None
     flips: str = 'horizontal'
     seed: int = 0
 
@@ -67,11 +71,16 @@ class Machine(NamedTuple):
         """Processes that training uses: one per GPU, or two on a processor."""
         return self.gpus or min(self.cores, 2)
 
+    @property
+    def threads(self) -> int:
+        """Threads of each process."""
+        return max(1, self.cores // self.processes)
+
     def train_command(self, config: str) -> str:
         """The command that trains a config."""
         if self.processes == 1:
             return f'python {_tool("train.py")} {config}'
-        threads = '' if self.gpus else f'OMP_NUM_THREADS={self.cores // self.processes} '
+        threads = '' if self.gpus else f'OMP_NUM_THREADS={self.threads} '
         return f'{threads}bash {_tool("dist_train.sh")} {config} {self.processes}'
 
 
@@ -99,13 +108,20 @@ def make_config(data: Path, out: Path, wishes: Wishes, machine: Machine) -> Reci
     base, base_name = read_base(wishes, machine, out)
     backbone = choose_backbone(base, wishes.arch, wishes.init)
     splits = {split.name: split for split in find_splits(data)}
-    with ExitStack() as made:
-        found, why = _parts(splits, out, wishes.seed, made)
-        recipe = _recipe(data, out, base, base_name, backbone, found, why, wishes, machine)
-        with replacing(out) as temporary:
+    with ExitStack() as made, replacing(out) as temporary:
+        parts, found = _parts(splits, out, wishes.seed, made)
+
+        def write(pace: Optional[Pace] = None) -> Recipe:
+            recipe = _recipe(data, out, base, base_name, backbone, parts, found, wishes,
+                             machine, pace)
             Path(temporary).write_text(write_config(recipe), encoding='utf-8')
-            check_config(temporary, wishes.init)
-        made.pop_all()  # keep them
+            return recipe
+
+        recipe = write()
+        check_config(temporary, wishes.init)
+        if wishes.minutes:
+            recipe = write(measure_pace(temporary, machine.processes, machine.threads))
+        made.pop_all()  # keep the files
     return recipe
 
 
@@ -138,9 +154,14 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
             line = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'--base {name} cannot be read: {line}') from error
     model = cfg.get('model') or {}
-    if not isinstance(model, dict) or 'train_dataloader' not in cfg or not any(
-            True for _ in BaseFacts(Path(full), cfg).head_paths):
+    if 'train_dataloader' not in cfg or 'neck' not in model or not BaseFacts(
+            Path(full), cfg).head_paths:
         raise InputError(f'--base {name} is not the config of a detector')
+    more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
+            if part in model or part in (model.get('roi_head') or {})]
+    if more:
+        raise InputError(f'--base {name} has a {more[0]}, which learns from more than the '
+                         'boxes and masks of objects')
     return BaseFacts(Path(full), cfg), name
 
 
@@ -177,7 +198,8 @@ def _parts(splits: dict, out: Path, seed: int, made: ExitStack) -> Tuple[dict, L
         split = splits.get(name, splits['val'])
         known = next((part for part in parts.values() if part.split == split), None)
         parts[name] = known or Part(split, CocoFile.read(split.ann_file))
-    return parts, why
+    told = {part.split: _found(name, part) for name, part in reversed(parts.items())}
+    return parts, [*reversed(told.values()), *why]
 
 
 class _removed_on_error:
@@ -196,43 +218,34 @@ class _removed_on_error:
             self.path.unlink(missing_ok=True)
 
 
-def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone, parts: dict,
-            why: List[str], wishes: Wishes, machine: Machine) -> Recipe:
+def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Backbone,
+            parts: Dict[str, Part], found: List[str], wishes: Wishes, machine: Machine,
+            pace: Optional[Pace] = None) -> Recipe:
+    """Decide everything."""
     facts = DataFacts.of(parts['train'].coco)
-    masks = facts.has_masks and base.predicts_masks
-    loader = base.cfg['train_dataloader']
-    batch_size = wishes.batch_size or loader.get('batch_size', 2)
-    total = batch_size * machine.processes
-    crop = base.input_size
-    sizing = decide.size_images(facts, crop, base.smallest_anchor,
-                                crops=_trained_on_crops(base), wanted=wishes.image_size)
-    least = min(base.cfg['train_cfg'].get('max_epochs') or decide.PASSES[0], 36)
-    schedule = decide.plan(facts.images, total, backbone.from_scratch, least,
-                           wishes.epochs)
-    optimizer = base.cfg['optim_wrapper'].get('optimizer', {})
-    adaptive = 'Adam' in optimizer.get('type', '')
-    new_optimizer = backbone.is_as_vit and not adaptive
-    base_batch = (base.cfg.get('auto_scale_lr') or {}).get('base_batch_size', total)
-    rate = decide.scale_rate(*((1e-4, 16) if new_optimizer else
-                               (optimizer.get('lr', 1e-4), base_batch)), total,
-                             adaptive or new_optimizer)
+    batch_size = wishes.batch_size or base.cfg['train_dataloader'].get('batch_size', 2)
+    batch = batch_size * machine.processes
+    sizing = decide.size_images(
+        facts, base.input_size, base.smallest_anchor,
+        crops='RandomCrop' in str(base.cfg['train_dataloader']), wanted=wishes.image_size)
+    schedule, paced = _plan(facts.images, batch, backbone.from_scratch, wishes, pace)
+    new_optimizer, rate = _rate(base, backbone, batch)
     detections = decide.limit_detections(facts)
-    lines = [
-        *(_found(name, parts[name]) for name in ('train', 'val', 'test')
-          if name == 'train' or parts[name].split != parts[
-              'train' if name == 'val' else 'val'].split),
-        *why,
-        *_classes_line(facts),
-        f'base {base_name}' + ('' if wishes.base else
-                               f': {machine.gpus} GPUs' if machine.gpus else
-                               ': no GPU, so one that processor cores can train'),
+    chosen = '' if wishes.base else (
+        f': {machine.gpus} GPUs' if machine.gpus else
+        ': no GPU here, so one that processor cores can train')
+    why = [
+        *found,
+        *_about_classes(facts),
+        f'base {base_name}{chosen}',
         *backbone.why,
-        _masks_line(facts, base),
+        _about_masks(facts, base),
         sizing.why,
-        f'trained on crops of at most {crop} px at 0.8 to 1.25 times that size, flips: '
-        f'{wishes.flips}' + (' (--flips all where up and down look alike, as under a '
-                             'microscope)' if wishes.flips == 'horizontal' else ''),
+        f'trained on crops of {base.input_size} px at 0.8 to 1.25 times that size, flips: '
+        + wishes.flips + (' (--flips all where up and down look alike, as under a '
+                          'microscope)' if wishes.flips == 'horizontal' else ''),
         f'up to {facts.most_objects} objects in an image: {detections} detections kept',
+        *paced,
         schedule.why,
         rate.why,
         f'seed {wishes.seed}',
@@ -241,17 +254,37 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone, pa
     trained = f'work_dirs/{out.stem}/epoch_{schedule.epochs}.pth'
     return Recipe(
         base=base, base_name=base_name, data_root=_root(data), **parts, data=facts,
-        masks=masks, backbone=backbone.changes or None, in_channels=backbone.in_channels,
-        sizing=sizing, crop=crop, flips=wishes.flips, batch_size=batch_size,
+        masks=facts.has_masks and base.predicts_masks,
+        backbone=backbone.changes or None, in_channels=backbone.in_channels,
+        sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
         processes=machine.processes, detections=detections, schedule=schedule, rate=rate,
-        new_optimizer=new_optimizer, seed=wishes.seed, why=tuple(lines),
+        new_optimizer=new_optimizer, seed=wishes.seed, why=tuple(why),
         commands=(machine.train_command(command),
                   f'python {_tool("test.py")} {command} {trained}',
                   f'python {_tool("report.py")} work_dirs/{out.stem}'))
 
 
-def _trained_on_crops(base: BaseFacts) -> bool:
-    return 'RandomCrop' in str(base.cfg['train_dataloader'])
+def _plan(images: int, batch: int, from_scratch: bool, wishes: Wishes,
+          pace: Optional[Pace]) -> Tuple[decide.Schedule, List[str]]:
+    """The schedule, and a line about the machine if that decides."""
+    if pace is None:
+        seen = decide.images_to_see(images, from_scratch)
+        return decide.plan(images, batch, seen, from_scratch, wishes.epochs), []
+    seen, validations = decide.fit_minutes(wishes.minutes, pace, batch)
+    line = (f'{wishes.minutes:g} minutes on this machine: {pace.start:.0f} s to start, '
+            f'{pace.step:.2f} s a step, {pace.validation:.0f} s a validation')
+    return decide.plan(images, batch, seen, from_scratch,
+                       validations=validations), [line]
+
+
+def _rate(base: BaseFacts, backbone: Backbone, batch: int) -> Tuple[bool, decide.Rate]:
+    """Whether AdamW comes in, and the learning rate."""
+    optimizer = base.cfg['optim_wrapper'].get('optimizer', {})
+    adaptive = 'Adam' in optimizer.get('type', '')
+    if backbone.is_as_vit and not adaptive:  # no transformer learns by plain descent
+        return True, decide.scale_rate(1e-4, 16, batch, True)
+    base_batch = (base.cfg.get('auto_scale_lr') or {}).get('base_batch_size', batch)
+    return False, decide.scale_rate(optimizer.get('lr', 1e-4), base_batch, batch, adaptive)
 
 
 def _root(data: Path) -> Path:
@@ -266,17 +299,18 @@ def _found(name: str, part: Part) -> str:
             + (f', {crowds} of them crowds' if crowds else ''))
 
 
-def _classes_line(facts: DataFacts) -> List[str]:
+def _about_classes(facts: DataFacts) -> List[str]:
     few = ', '.join(map(repr, facts.classes[:8]))
-    lines = [f'{len(facts.classes)} classes: {few}'
-             + (' ...' if len(facts.classes) > 8 else '')]
+    count = len(facts.classes)
+    lines = [f'{count} class{"es" if count > 1 else ""}: {few}'
+             + (' ...' if count > 8 else '')]
     if facts.left_out:
         lines.append(f'left out: category {facts.left_out[0]!r}, above all others and '
                      'without objects')
     return lines
 
 
-def _masks_line(facts: DataFacts, base: BaseFacts) -> str:
+def _about_masks(facts: DataFacts, base: BaseFacts) -> str:
     if not base.predicts_masks:
         return 'boxes only, as the base'
     if facts.has_masks:
@@ -287,12 +321,14 @@ def _masks_line(facts: DataFacts, base: BaseFacts) -> str:
 
 
 def check_config(path: str, init: Optional[str]) -> None:
-    """Load a config and build its model.
+    """Load a config, look at what its annotation files hold, and build its model.
 
     Raises:
-        InputError: If weights that the user gave do not fit.
+        InputError: If a run would be refused, or weights that the user gave do not fit.
     """
     cfg = Config.fromfile(path)
+    cfg.work_dir = None  # nothing is mended before the run
+    check_data(cfg, images=False)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = MODELS.build(cfg.model)
     if init and '://' not in init:

@@ -2,7 +2,6 @@
 import copy
 import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_sets import CLASSES, config, sound, write_images, write_set
+from helpers import call
 from PIL import Image
 
 pytest.importorskip('mmdet')
@@ -22,7 +22,6 @@ from mmasvit.engine.preflight import check_data  # noqa: E402
 from mmasvit.errors import InputError  # noqa: E402
 
 BOTH = ('train_dataloader', 'val_dataloader')
-TOOL = Path(__file__).parents[2] / 'tools' / 'check_data.py'
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -82,6 +81,19 @@ def test_labels_of_val_are_those_of_train(tmp_path):
     found = [metric._coco_api.cats[number]['name']
              for number in metric._coco_api.get_cat_ids(cat_names=CLASSES)]
     assert tuple(found) == CLASSES
+
+
+def test_labels_of_a_checkpoint_are_those_of_the_test(tmp_path):
+    """Whatever the order of the file and of the config."""
+    trained = ('blue', 'red', 'green')
+    cfg = config(write_set(tmp_path), classes=('green', 'red', 'blue'))
+    check_data(cfg, ('val_dataloader', ), order=trained)
+    dataset = build(cfg, 'val_dataloader')
+    assert dataset.metainfo['classes'] == trained
+    assert names_by_box(dataset) == names_in(sound(seed=1))
+    metric = METRICS.build(cfg.val_evaluator)
+    assert trained == tuple(metric._coco_api.cats[number]['name']
+                            for number in metric._coco_api.get_cat_ids(cat_names=trained))
 
 
 def test_users_file_stays_and_its_copy_is_read(tmp_path):
@@ -278,37 +290,27 @@ def test_one_process_looks_for_all(tmp_path):
     assert 'boxes are no list' in refused
 
 
-def run_tool(monkeypatch, capsys, *args):
-    monkeypatch.setattr(sys, 'argv', ['check_data.py', *map(str, args)])
-    try:
-        runpy.run_path(str(TOOL), run_name='__main__')
-        status = 0
-    except SystemExit as stop:
-        status = stop.code
-    return status, capsys.readouterr()
-
-
-def test_tool_prints_what_is_there(tmp_path, monkeypatch, capsys):
+def test_tool_prints_what_is_there(tmp_path):
     write_set(tmp_path)
     (tmp_path / 'cfg.py').write_text(config(tmp_path).pretty_text)
     for path in (tmp_path, tmp_path / 'cfg.py', tmp_path / 'train.json'):
-        status, printed = run_tool(monkeypatch, capsys, path)
-        assert status == 0, printed
-        assert '4 in 4 images' in printed.out and 'REFUSED' not in printed.out
+        status, out, err = call('tools/check_data.py', path)
+        assert status == 0, err
+        assert '4 in 4 images' in out and 'REFUSED' not in out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         'cfg.py', 'train', 'train.json', 'val', 'val.json']
 
 
-def test_tool_says_what_would_be_refused(tmp_path, monkeypatch, capsys):
+def test_tool_says_what_would_be_refused(tmp_path):
     val = sound(seed=1)
     val['annotations'][0]['bbox'] = None
     val['annotations'][1]['category_id'] = '[red]'  # no markup
     write_set(tmp_path, val=val)
-    status, printed = run_tool(monkeypatch, capsys, tmp_path)
-    assert status == 2 and printed.out.count('REFUSED val') == 2
-    assert '([red])' in printed.out
-    status, printed = run_tool(monkeypatch, capsys, tmp_path / 'nothing')
-    assert status == 2 and printed.err.startswith('error: ') and not printed.out
+    status, out, err = call('tools/check_data.py', tmp_path)
+    assert status == 2 and out.count('REFUSED val') == 2
+    assert '([red])' in out
+    status, out, err = call('tools/check_data.py', tmp_path / 'nothing')
+    assert status == 2 and err.startswith('error: ') and not out
     write_images(tmp_path / 'empty', sound())
-    status, printed = run_tool(monkeypatch, capsys, tmp_path / 'empty')
-    assert status == 2 and printed.err.count('\n') == 1
+    status, out, err = call('tools/check_data.py', tmp_path / 'empty')
+    assert status == 2 and err.count('\n') == 1
