@@ -247,12 +247,13 @@ def _class_findings(cfg: Config, split: Split, view: View,
     roi_head = (cfg.get('model') or {}).get('roi_head') or {}
     if split.train and roi_head.get('mask_head') and not view.use.masks:
         findings.append(Finding(
-            'mask-head', True, 1, 1, "the model has a mask head but the dataset's pipeline "
-            'loads no masks: LoadAnnotations(with_mask=True), or roi_head.mask_head=None'))
+            'mask-head', True, 1, 1, "the model has a mask head, the dataset's pipeline "
+            'loads no masks: LoadAnnotations(with_mask=True) or roi_head.mask_head=None'))
     if set(split.classes or ()) == set(order) and split.classes != order:
         findings.append(Finding(
-            'class-order', False, total, total, "the config's classes are in another order "
-            f'than the labels, which follow the file: {shown(order, total)} is taken'))
+            'class-order', False, total, total, "the config's classes are in another "
+            'order than the labels, which follow the file: '
+            f'{shown(order, total)} is taken'))
     return findings
 
 
@@ -313,7 +314,8 @@ def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...]) ->
 def _copy_if_needed(cfg: Config, name: str, view: View,
                     order: Optional[Tuple[str, ...]]) -> Optional[str]:
     """Path of a mended copy; None where nothing is to be mended."""
-    if order is None and not {finding.kind for finding in find_faults(view)} & set(MENDED):
+    kinds = {finding.kind for finding in find_faults(view)}
+    if order is None and not kinds & set(MENDED):
         return None
     path = os.path.abspath(Path(cfg.work_dir, MENDED_FOLDER, f'{name}.json'))
     mend(view, path, order)
@@ -349,7 +351,8 @@ def _inspect_folders(cfg: Config, splits: Sequence[Split]) -> Dict[str, SplitRep
         reports[split.name] = SplitReport(
             ann_file=path, image_folder=path, images=total, objects=total, crowds=0,
             images_without_objects=0, masks=0, classes=classes,
-            areas=dict(small=0, medium=0, large=0), image_sizes={}, findings=check_folders(folders, train, head))
+            areas=dict(small=0, medium=0, large=0), image_sizes={},
+            findings=check_folders(folders, train, head))
         train = train or folders
     return reports
 

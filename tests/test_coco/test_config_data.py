@@ -59,7 +59,8 @@ def test_sound_data_is_taken_as_it_is(tmp_path, capsys):
 
 def test_names_follow_the_files_order(tmp_path, capsys):
     cfg = config(write_set(tmp_path), classes=('blue', 'red', 'green'))
-    cfg.train_dataloader.dataset.metainfo.palette = [(0, 0, 255), (255, 0, 0), (0, 255, 0)]
+    colours = [(0, 0, 255), (255, 0, 0), (0, 255, 0)]
+    cfg.train_dataloader.dataset.metainfo.palette = colours
     assert names_by_box(build(cfg, 'train_dataloader')) != names_in(sound())
     check_data(cfg)
     assert names_by_box(build(cfg, 'train_dataloader')) == names_in(sound())
@@ -145,13 +146,13 @@ def test_what_is_refused_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize('change, line', [
-    (lambda c: c.model.roi_head.bbox_head.update(num_classes=80), 'bbox_head predicts 80'),
+    (lambda c: c.model.roi_head.bbox_head.update(num_classes=80), 'bbox_head predicts'),
     (lambda c: c.model.roi_head.update(mask_head=[dict(num_classes=4)]),
      'mask_head predicts 4'),
     (lambda c: c.model.update(bbox_head=dict(num_classes=2)), 'bbox_head predicts 2'),
-    (lambda c: c.train_dataloader.dataset.update(data_root='nowhere'), 'nowhere does not'),
+    (lambda c: c.train_dataloader.dataset.update(data_root='nowhere'), 'nowhere'),
     (lambda c: c.val_dataloader.dataset.update(ann_file='no.json'), 'does not exist'),
-    (lambda c: c.val_dataloader.dataset.data_prefix.update(img='x'), '4 of 4 image files'),
+    (lambda c: c.val_dataloader.dataset.data_prefix.update(img='x'), '4 of 4 image'),
     (lambda c: c.val_dataloader.dataset.metainfo.update(classes=('red', 'blue')),
      r'the classes \(red, blue\) are not those of'),
     (lambda c: c.train_dataloader.dataset.pipeline[1].update(with_mask=False),
@@ -179,7 +180,8 @@ def test_what_does_not_fit_is_refused(tmp_path, change, line):
     lambda c: c.val_evaluator.pop('ann_file'),
     lambda c: c.train_dataloader.dataset.update(ann_file='s3://bucket/train.json'),
     lambda c: c.train_dataloader.update(dataset=dict(
-        type='RepeatDataset', times=2, dataset=copy.deepcopy(c.train_dataloader.dataset))),
+        type='RepeatDataset', times=2,
+        dataset=copy.deepcopy(c.train_dataloader.dataset))),
     lambda c: (c.train_dataloader.dataset.data_prefix.update(img='x'),
                c.train_dataloader.dataset.pipeline[0].update(imdecode_backend='pillow')),
     lambda c: c.pop('val_evaluator')])
@@ -234,7 +236,8 @@ def test_classification_folders(tmp_path, change, line):
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(
                 tmp_path / part / name / '1.JPG')
     change(tmp_path)
-    cfg = Config(dict(default_scope='mmpretrain', model=dict(head=dict(num_classes=3)), **{
+    model = dict(head=dict(num_classes=3))
+    cfg = Config(dict(default_scope='mmpretrain', model=model, **{
         f'{part}_dataloader': dict(dataset=dict(
             type='CustomDataset', data_root=str(tmp_path), data_prefix=part))
         for part in ('train', 'val')}))

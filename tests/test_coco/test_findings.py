@@ -120,7 +120,8 @@ FAULTS = [
 def test_fault_is_found(tmp_path, kind, damage, refuse, count, use):
     coco = sound()
     damage(coco)
-    findings = {finding.kind: finding for finding in find_faults(view(tmp_path, coco, use))}
+    findings = {finding.kind: finding
+                for finding in find_faults(view(tmp_path, coco, use))}
     found = findings[kind]
     assert (found.refuse, found.count) == (refuse, count), found
     assert found.count <= found.total and '\n' not in found.text
