@@ -82,7 +82,7 @@ def parse(path):
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('report') / 'shapes'
-    status, _, err = call('tools/make_shapes_coco.py', folder, '--images', 4,
+    status, _, err = call('tools/make_shapes_coco.py', folder, '--images', 12,
                           '--val-images', 6, '--size', 96, '--crops', 32)
     assert status == 0, err
     return folder
@@ -95,6 +95,7 @@ def trained(shapes):
     ann_file = shapes / 'annotations' / 'instances_val2017.json'
     settings = {
         'train_dataloader.dataset.data_root': f'{shapes}/',
+        'train_dataloader.dataset.indices': 4,
         'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
         'val_dataloader.dataset.data_root': f'{shapes}/',
         'val_dataloader.num_workers': 0, 'val_evaluator.ann_file': ann_file,
@@ -199,17 +200,17 @@ def test_what_is_gone_is_left_out_and_said(shapes, detector):
     moved = ['val_dataloader.dataset.data_root=nowhere/',
              'val_evaluator.ann_file=nowhere/val.json']
     page = parse(write_report(detector, options=moved))
-    assert any('No predictions: ' in text and 'nowhere' in text for text in page.texts)
+    assert any('no predictions: ' in text and 'nowhere' in text for text in page.texts)
     assert 'Training loss' in page.texts and 'Average precision' not in page.texts
+    (detector / 'last_checkpoint').unlink()  # it leads to where the copy is from
     checkpoint, = detector.glob('epoch_*.pth')
-    content = checkpoint.read_bytes()
-    checkpoint.write_bytes(content[:5000])
-    assert 'damaged' in fails(TOOL, detector)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    assert 'are damaged' in ''.join(parse(write_report(detector)).texts)
     checkpoint.unlink()
-    assert 'There is no checkpoint' in ''.join(parse(write_report(detector)).texts)
-    shutil.rmtree(next(path for path in detector.iterdir() if path.is_dir()
-                       and path.name != 'report'))
-    assert 'no checkpoint and no log' in fails(TOOL, detector)
+    assert 'holds no checkpoint' in ''.join(parse(write_report(detector)).texts)
+    for path in detector.glob('2*'):
+        shutil.rmtree(path)
+    assert 'holds no checkpoint' in fails(TOOL, detector)
 
 
 @pytest.mark.slow
@@ -248,9 +249,9 @@ def test_pages_of_a_search_and_a_scaling(tmp_path):
     for tool, config, loop, more, page_kind, figure in (
             ('search', 'search_topology_demo', 'train_cfg', ['train_cfg.max_iters=3'],
              'topology search', 'history'),
-            ('scale', 'scale_topology_demo', 'test_cfg', [
-                'test_cfg.stop.params=3e6', 'test_cfg.targets.params=[3e6]',
-                'test_cfg.random_walks=1'], 'scaling', 'how-it-grew')):
+            ('scale', 'scale_topology_demo', 'train_cfg', [
+                'train_cfg.stop.params=3e6', 'train_cfg.targets.params=[3e6]',
+                'train_cfg.random_walks=1'], 'scaling', 'how-it-grew')):
         work_dir = tmp_path / tool
         status, _, err = call(
             f'tools/{tool}_topology.py', f'configs/{config}.py', '--work-dir', work_dir,

@@ -43,23 +43,17 @@ def training_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page
         raise InputError(f'{folder}: the config {cfg.filename} has no model')
     cfg.work_dir = str(folder / FOLDER)  # where annotations are mended, if need be
     curves = logs.curve_section(logs.read_log(folder))
-    checkpoint = logs.find_checkpoint(folder)
-    if checkpoint is None and curves is None:
-        raise InputError(f'{folder} holds no checkpoint and no log of a training')
     detects = is_detector(cfg)
     facts = {'config': os.path.basename(cfg.filename)}
-    notes, part = [], Part([], [])
-    if checkpoint is None:
-        notes.append('There is no checkpoint, so the page has curves and no predictions.')
-    else:
+    notes, part, checkpoint = [], Part([], []), None
+    try:
+        checkpoint = logs.find_checkpoint(folder)
         facts['checkpoint'] = checkpoint.name
-        try:
-            part = (_detector if detects else _classifier)(cfg, checkpoint,
-                                                           folder / FOLDER)
-        except InputError as error:
-            if curves is None:
-                raise
-            notes.append(f'No predictions: {error}')
+        part = (_detector if detects else _classifier)(cfg, checkpoint, folder / FOLDER)
+    except InputError as error:
+        if curves is None:
+            raise
+        notes.append(f'The page shows no predictions: {error}')
     sections = part.sections
     if curves:
         facts['trained'] = curves.lead.rstrip('.')
