@@ -65,8 +65,8 @@ setup(
     package_data={'mmasvit.report': ['page.html', 'page.css']},
     cmdclass={'build_py': BuildPyWithMim},
     python_requires='>=3.11,<3.12',  # what an install has shown
-    install_requires=['jinja2', 'markupsafe', 'matplotlib', 'numpy', 'orjson', 'pillow', 'rich',
-                      'scipy', 'simplejpeg'],
+    install_requires=['jinja2', 'markupsafe', 'matplotlib', 'numpy', 'orjson', 'pillow',
+                      'rich', 'scipy', 'simplejpeg'],
     extras_require={
         'detection': DETECTION,
         'tests': [*DETECTION, 'pytest', 'pytest-xdist', 'hypothesis'],

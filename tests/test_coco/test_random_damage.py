@@ -106,6 +106,7 @@ def folder():
     shutil.rmtree(root)
 
 
+@pytest.mark.slow
 @given(part=st.sampled_from(['train', 'val', 'both']), masks=st.booleans(),
        changes=st.lists(damages(), min_size=1, max_size=2))
 @settings(max_examples=int(os.environ.get('EXAMPLES', 100)), deadline=None,
