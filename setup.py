@@ -65,7 +65,7 @@ setup(
     package_data={'mmasvit.report': ['page.html', 'page.css']},
     cmdclass={'build_py': BuildPyWithMim},
     python_requires='>=3.11,<3.12',  # what an install has shown
-    install_requires=['jinja2', 'markupsafe', 'matplotlib', 'numpy', 'orjson', 'pillow',
+    install_requires=['jinja2', 'markupsafe', 'matplotlib', 'numpy', 'orjson',
                       'rich', 'scipy', 'simplejpeg'],
     extras_require={
         'detection': DETECTION,
