@@ -55,7 +55,8 @@ def main(args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     launch.prepare(cfg, args)
     checkpoints.settle_classes(cfg, checkpoint, args.checkpoint)
-    preflight.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check)
+    preflight.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check,
+                         order=checkpoints.classes_of(checkpoint))
     if args.show or args.show_dir:
         draw(cfg, args)
     if args.tta:

@@ -40,11 +40,12 @@ def main(args: argparse.Namespace) -> None:
     checkpoint = checkpoints.read(cfg.load_from) if cfg.get('load_from') else None
     if checkpoint and cfg.get('resume'):
         checkpoints.check_resumable(checkpoint, cfg.load_from)
-        checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
     with launch.training(cfg):
         data = preflight.check_data(cfg, images=not args.no_data_check)
         if is_main_process():
             write_json(os.path.join(cfg.work_dir, launch.DATA_FILE), data.to_json())
+        if checkpoint and cfg.get('resume'):  # the data settle the order of the classes
+            checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
         runner = launch.build_runner(cfg)
         if checkpoint:
             checkpoints.check_fit(runner.model, checkpoint, cfg.load_from,

@@ -82,7 +82,8 @@ class CocoFile:
 
     Args:
         path: Where it lies.
-        categories: As in the file, but with an ``id`` and a ``name``, None where there is none.
+        categories: As in the file; each has ``id`` and ``name``, None where the file has
+            none.
         images: Its images.
         annotations: Its objects.
         annotated: Whether it has annotations at all, be it an empty list.

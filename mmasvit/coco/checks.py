@@ -62,9 +62,9 @@ def class_missing(view: View) -> Optional[Finding]:
     near = difflib.get_close_matches(str(missing[0]), names, 1)
     hint = f' (did you mean {near[0]!r}?)' if near else ''
     return Finding('class-missing', True, len(missing), len(wanted),
-                   f'the file has no category for {len(missing)} of {len(wanted)} classes '
-                   f"{shown(missing)}; it has {shown(names)}{hint}: set the dataset's "
-                   'metainfo=dict(classes=...)')
+                   f'the file has no category for {len(missing)} of {len(wanted)} '
+                   f'classes {shown(missing)}; it has {shown(names)}{hint}: set the '
+                   "dataset's metainfo=dict(classes=...)")
 
 
 def image_id_missing(view: View) -> Optional[Finding]:
@@ -78,6 +78,20 @@ def image_id_repeated(view: View) -> Optional[Finding]:
     twice = repeated(view.coco.images.ids)
     return _finding('image-id-repeated', True, len(twice), len(view.coco.images),
                     'image ids occur more than once', twice)
+
+
+def ids_of_two_types(view: View) -> Optional[Finding]:
+    """pycocotools sorts them, and cannot sort text among numbers."""
+    if not view.use.scored:
+        return None
+    for noun, ids in (('image', view.coco.images.ids),
+                      ('category', [row['id'] for row in view.coco.categories])):
+        text = [value for value in ids if isinstance(value, str)]
+        if 0 < len(text) < len(ids):
+            return Finding('ids-of-two-types', True, len(text), len(ids),
+                           f'{len(text)} of {len(ids)} {noun} ids are text '
+                           f'{shown(text)}, the others numbers')
+    return None
 
 
 def file_name_missing(view: View) -> Optional[Finding]:
@@ -200,7 +214,8 @@ def boxes_are_corners(view: View) -> Optional[Finding]:
 def box_outside(view: View) -> Optional[Finding]:
     known = (np.isfinite(view.coco.annotations.boxes).all(1) & (view.sizes > 0).all(1))
     bad = known & ~view.inside & ~view.small
-    return _boxes(view, 'box-outside', False, bad, 'lie outside their image' + _lost(view))
+    return _boxes(view, 'box-outside', False, bad,
+                  'lie outside their image' + _lost(view))
 
 
 def box_small(view: View) -> Optional[Finding]:
@@ -316,13 +331,14 @@ def polygon_short(view: View) -> Optional[Finding]:
 
 
 CHECKS: List[Check] = [
-    category_without_id_or_name, category_id_repeated, class_name_repeated, class_missing,
-    image_id_missing, image_id_repeated, file_name_missing, size_missing,
-    annotation_id_repeated, image_id_unknown, category_id_unknown, box_unreadable,
-    boxes_are_fractions, boxes_are_corners, crowd_odd, mask_missing, mask_broken,
-    polygon_short, no_objects, annotation_id_unusable, area_missing, crowd_missing,
-    box_outside, box_small, box_over_the_edge, area_zero, ignored, class_unnamed,
-    class_empty, image_too_small, file_name_repeated,
+    category_without_id_or_name, category_id_repeated, class_name_repeated,
+    class_missing, image_id_missing, image_id_repeated, ids_of_two_types,
+    file_name_missing, size_missing, annotation_id_repeated, image_id_unknown,
+    category_id_unknown, box_unreadable, boxes_are_fractions, boxes_are_corners,
+    crowd_odd, mask_missing, mask_broken, polygon_short, no_objects,
+    annotation_id_unusable, area_missing, crowd_missing, box_outside, box_small,
+    box_over_the_edge, area_zero, ignored, class_unnamed, class_empty, image_too_small,
+    file_name_repeated,
 ]
 
 

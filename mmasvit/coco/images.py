@@ -14,7 +14,8 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import (BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional,
+                    Sequence, Tuple)
 
 import cv2
 import numpy as np

@@ -63,15 +63,24 @@ def inspect_folder(path: str, images: bool, track: Track) -> DataReport:
     return report_parts(parts, findings)
 
 
-def check_files(parts: Sequence[Part]) -> List[List[Finding]]:
-    """Findings on the annotation files, a list for each part."""
+def check_files(parts: Sequence[Part],
+                order: Optional[Sequence[str]] = None) -> List[List[Finding]]:
+    """Findings on the annotation files.
+
+    Args:
+        parts: The parts.
+        order: The classes by label. Defaults to the order of the first part's file.
+
+    Returns:
+        A list for each part.
+    """
     found = [find_faults(part.view) for part in parts]
     trained = {path for part, findings in zip(parts, found)
                if part.view.use.train and not refused(findings) for path in part.images}
     for part, findings in zip(parts, found):
         if refused(findings):
             continue
-        findings += filter(None, [_other_classes(part.view, parts[0].view)])
+        findings += _other_classes(part.view, parts[0].view, order)
         both = [] if part.view.use.train else [
             path for path in part.images if path in trained]
         if both:
@@ -115,16 +124,17 @@ def refused(findings: Sequence[Finding]) -> bool:
     return any(finding.refuse for finding in findings)
 
 
-def _other_classes(view: View, first: View) -> Optional[Finding]:
-    """Classes, or their order, that are not those of the first part."""
-    total = len(view.classes)
+def _other_classes(view: View, first: View,
+                   order: Optional[Sequence[str]]) -> List[Finding]:
+    """Classes that are not those of the first part, or in another order."""
+    total, order = len(view.classes), tuple(order or first.classes)
     if set(view.classes) != set(first.classes):
-        return Finding('classes-differ', True, total, len(first.classes),
-                       f'the classes {shown(view.classes)} are not those of '
-                       f'{first.coco.path} {shown(first.classes)}')
-    if view.classes != first.classes:
-        return Finding('category-order', False, total, total,
-                       'the categories are in another order than those of '
-                       f'{first.coco.path}; in the copy that the run reads they are in '
-                       'that order')
-    return None
+        return [Finding('classes-differ', True, total, len(first.classes),
+                        f'the classes {shown(view.classes)} are not those of '
+                        f'{first.coco.path} {shown(first.classes)}')]
+    if view.classes != order:
+        return [Finding('category-order', False, total, total,
+                        'the categories are in another order than the labels '
+                        f'{shown(order, total)}; in the copy that the run reads they are '
+                        'in that order')]
+    return []

@@ -93,15 +93,18 @@ class DataReport:
             console.print(escape(f'{name}: {split.ann_file}, images in '
                                  f'{split.image_folder}'))
         counts = {'images': 'images', '  without objects': 'images_without_objects',
-                  'objects': 'objects', '  with masks': 'masks', 'crowd regions': 'crowds'}
+                  'objects': 'objects', '  with masks': 'masks',
+                  'crowd regions': 'crowds'}
         rows = [[title, *(f'{getattr(split, name):,}' for split in splits.values())]
                 for title, name in counts.items()]
-        areas = {'small': ' (area below 32² px)', 'medium': ' (below 96² px)', 'large': ''}
+        areas = {'small': ' (area below 32² px)', 'medium': ' (below 96² px)',
+                 'large': ''}
         rows += [[f'{name} objects{limit}', *(f'{split.areas.get(name, 0):,}'
                                               for split in splits.values())]
                  for name, limit in areas.items()]
-        rows += [[f'image size, {name}', *(' x '.join(map(str, split.image_sizes.get(
-            name, ()))) for split in splits.values())] for name in ('min', 'median', 'max')]
+        rows += [[f'image size, {name}', *(
+            ' x '.join(map(str, split.image_sizes.get(name, ())))
+            for split in splits.values())] for name in ('min', 'median', 'max')]
         print_table('sizes are height x width', ['', *splits], _escaped(rows))
         self._print_classes()
         for name, split in splits.items():

@@ -57,7 +57,7 @@ class View:
 
     @cached_property
     def image_index(self) -> np.ndarray:
-        """Place of each object's image, -1 where the file has no such, ``(n, )`` int64."""
+        """Place of each object's image, -1 where there is none, ``(n, )`` int64."""
         return _places(self.coco.annotations.image_ids, self.coco.images.ids)
 
     @cached_property
@@ -68,7 +68,7 @@ class View:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Label of each object, -1 where it is of no class of the use, ``(n, )`` int64."""
+        """Label of each object, -1 where it is of no class used, ``(n, )`` int64."""
         wanted = [name in self.classes for name in self.coco.names]
         label_of = np.where(wanted, np.cumsum(wanted) - 1, -1)
         return np.where(self.category_index < 0, -1, label_of[self.category_index])

@@ -79,7 +79,8 @@ class Split:
         return classes if classes is None else tuple(classes)
 
 
-def inspect_data(cfg: Config, loaders: Sequence[str], images: bool) -> DataReport:
+def inspect_data(cfg: Config, loaders: Sequence[str], images: bool,
+                 order: Optional[Sequence[str]] = None) -> DataReport:
     """Find out what the datasets of a config hold, and put right what can be.
 
     Datasets on remote disks and of kinds that are not known are passed over.
@@ -89,6 +90,8 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool) -> DataRepor
             Mended copies go to ``cfg.work_dir``; without one nothing is mended.
         loaders: Which of its loaders will be used.
         images: Whether to look at the image files.
+        order: The classes by label, where a checkpoint has settled them. Defaults to
+            the order of the first annotation file.
 
     Raises:
         InputError: If a folder or a file is missing, or is not at all what it should be.
@@ -98,17 +101,20 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool) -> DataRepor
         coco = [split for split in splits if _is_coco(split.type)]
         parts = [Part(split.name, View(_read(split.ann_file), _use(split)),
                       split.image_folder, _by_opencv(split)) for split in coco]
-        found = check_files(parts)
+        classes = parts[0].view.classes if parts else ()
+        if order and set(order) == set(classes):
+            classes = tuple(order)
+        found = check_files(parts, classes)
         for split, part, findings in zip(coco, parts, found):
             if not refused(findings):
-                findings += _class_findings(cfg, split, part.view)
+                findings += _class_findings(cfg, split, part.view, classes)
                 findings += _metric_findings(split, part.view)
         if images:
             check_image_files(parts, found, show_progress)
         report = report_parts(parts, found)
         if not report.refusals:
             for split, part in zip(coco, parts):
-                _put_right(cfg, split, part.view, parts[0].view.classes)
+                _put_right(cfg, split, part.view, classes)
     folders = [split for split in splits if _is_folder(split)]
     return DataReport({**report.splits, **_inspect_folders(cfg, folders)})
 
@@ -227,8 +233,9 @@ def _by_opencv(split: Split) -> bool:
                and 'Image' in str(step.get('type')))
 
 
-def _class_findings(cfg: Config, split: Split, view: View) -> List[Finding]:
-    """Classes against the model's heads and the config's order."""
+def _class_findings(cfg: Config, split: Split, view: View,
+                    order: Tuple[str, ...]) -> List[Finding]:
+    """Classes against the model's heads, and the config's order against the labels'."""
     findings, total = [], len(view.classes)
     for name, head in model_heads(cfg.get('model') or {}):
         if head.get('num_classes', total) != total:
@@ -240,13 +247,13 @@ def _class_findings(cfg: Config, split: Split, view: View) -> List[Finding]:
     roi_head = (cfg.get('model') or {}).get('roi_head') or {}
     if split.train and roi_head.get('mask_head') and not view.use.masks:
         findings.append(Finding(
-            'mask-head', True, 1, 1, "the model has a mask head but the dataset's pipeline "
-            'loads no masks: LoadAnnotations(with_mask=True), or roi_head.mask_head=None'))
-    if split.classes is not None and split.classes != view.classes:
+            'mask-head', True, 1, 1, "the model has a mask head, the dataset's pipeline "
+            'loads no masks: LoadAnnotations(with_mask=True) or roi_head.mask_head=None'))
+    if set(split.classes or ()) == set(order) and split.classes != order:
         findings.append(Finding(
-            'class-order', False, total, total, "the config's classes are in another order "
-            "than the file's categories, whose order the labels follow: "
-            f'{shown(view.classes, total)} is taken'))
+            'class-order', False, total, total, "the config's classes are in another "
+            'order than the labels, which follow the file: '
+            f'{shown(order, total)} is taken'))
     return findings
 
 
@@ -307,7 +314,8 @@ def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...]) ->
 def _copy_if_needed(cfg: Config, name: str, view: View,
                     order: Optional[Tuple[str, ...]]) -> Optional[str]:
     """Path of a mended copy; None where nothing is to be mended."""
-    if order is None and not {finding.kind for finding in find_faults(view)} & set(MENDED):
+    kinds = {finding.kind for finding in find_faults(view)}
+    if order is None and not kinds & set(MENDED):
         return None
     path = os.path.abspath(Path(cfg.work_dir, MENDED_FOLDER, f'{name}.json'))
     mend(view, path, order)
@@ -342,7 +350,8 @@ def _inspect_folders(cfg: Config, splits: Sequence[Split]) -> Dict[str, SplitRep
         total = sum(folders.images.values())
         reports[split.name] = SplitReport(
             ann_file=path, image_folder=path, images=total, objects=total, crowds=0,
-            images_without_objects=0, masks=0, classes=classes, areas=dict(small=0, medium=0, large=0), image_sizes={},
+            images_without_objects=0, masks=0, classes=classes,
+            areas=dict(small=0, medium=0, large=0), image_sizes={},
             findings=check_folders(folders, train, head))
         train = train or folders
     return reports

@@ -4,7 +4,7 @@ import os
 import tempfile
 import zipfile
 from types import SimpleNamespace
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -93,7 +93,8 @@ def check_measuring(cfg: Config) -> None:
 
 
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
-               images: bool = True) -> DataReport:
+               images: bool = True,
+               order: Optional[Sequence[str]] = None) -> DataReport:
     """Check the data that a config's loaders name, as far as it lies on local disks.
 
     One process does it for all. What can be put right is, in the config and in copies
@@ -103,6 +104,7 @@ def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
         cfg: The config; its datasets and evaluators may be changed.
         loaders: Which of its loaders will be used.
         images: Whether to look at every image file of COCO datasets.
+        order: The classes by label, if a checkpoint has settled them.
 
     Returns:
         What there is.
@@ -115,7 +117,7 @@ def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
              if cfg.get(name) is not None]
 
     def inspect_once():
-        report = inspect_data(cfg, loaders, images)
+        report = inspect_data(cfg, loaders, images, order)
         if report.refusals:
             first, *others = report.refusals
             more = f' (and {len(others)} more, see tools/check_data.py)' if others else ''

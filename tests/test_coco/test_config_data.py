@@ -2,7 +2,6 @@
 import copy
 import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_sets import CLASSES, config, sound, write_images, write_set
+from helpers import call
 from PIL import Image
 
 pytest.importorskip('mmdet')
@@ -22,7 +22,6 @@ from mmasvit.engine.preflight import check_data  # noqa: E402
 from mmasvit.errors import InputError  # noqa: E402
 
 BOTH = ('train_dataloader', 'val_dataloader')
-TOOL = Path(__file__).parents[2] / 'tools' / 'check_data.py'
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -60,7 +59,8 @@ def test_sound_data_is_taken_as_it_is(tmp_path, capsys):
 
 def test_names_follow_the_files_order(tmp_path, capsys):
     cfg = config(write_set(tmp_path), classes=('blue', 'red', 'green'))
-    cfg.train_dataloader.dataset.metainfo.palette = [(0, 0, 255), (255, 0, 0), (0, 255, 0)]
+    colours = [(0, 0, 255), (255, 0, 0), (0, 255, 0)]
+    cfg.train_dataloader.dataset.metainfo.palette = colours
     assert names_by_box(build(cfg, 'train_dataloader')) != names_in(sound())
     check_data(cfg)
     assert names_by_box(build(cfg, 'train_dataloader')) == names_in(sound())
@@ -82,6 +82,19 @@ def test_labels_of_val_are_those_of_train(tmp_path):
     found = [metric._coco_api.cats[number]['name']
              for number in metric._coco_api.get_cat_ids(cat_names=CLASSES)]
     assert tuple(found) == CLASSES
+
+
+def test_labels_of_a_checkpoint_are_those_of_the_test(tmp_path):
+    """Whatever the order of the file and of the config."""
+    trained = ('blue', 'red', 'green')
+    cfg = config(write_set(tmp_path), classes=('green', 'red', 'blue'))
+    check_data(cfg, ('val_dataloader', ), order=trained)
+    dataset = build(cfg, 'val_dataloader')
+    assert dataset.metainfo['classes'] == trained
+    assert names_by_box(dataset) == names_in(sound(seed=1))
+    metric = METRICS.build(cfg.val_evaluator)
+    assert trained == tuple(metric._coco_api.cats[number]['name']
+                            for number in metric._coco_api.get_cat_ids(cat_names=trained))
 
 
 def test_users_file_stays_and_its_copy_is_read(tmp_path):
@@ -133,13 +146,13 @@ def test_what_is_refused_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize('change, line', [
-    (lambda c: c.model.roi_head.bbox_head.update(num_classes=80), 'bbox_head predicts 80'),
+    (lambda c: c.model.roi_head.bbox_head.update(num_classes=80), 'bbox_head predicts'),
     (lambda c: c.model.roi_head.update(mask_head=[dict(num_classes=4)]),
      'mask_head predicts 4'),
     (lambda c: c.model.update(bbox_head=dict(num_classes=2)), 'bbox_head predicts 2'),
-    (lambda c: c.train_dataloader.dataset.update(data_root='nowhere'), 'nowhere does not'),
+    (lambda c: c.train_dataloader.dataset.update(data_root='nowhere'), 'nowhere'),
     (lambda c: c.val_dataloader.dataset.update(ann_file='no.json'), 'does not exist'),
-    (lambda c: c.val_dataloader.dataset.data_prefix.update(img='x'), '4 of 4 image files'),
+    (lambda c: c.val_dataloader.dataset.data_prefix.update(img='x'), '4 of 4 image'),
     (lambda c: c.val_dataloader.dataset.metainfo.update(classes=('red', 'blue')),
      r'the classes \(red, blue\) are not those of'),
     (lambda c: c.train_dataloader.dataset.pipeline[1].update(with_mask=False),
@@ -167,7 +180,8 @@ def test_what_does_not_fit_is_refused(tmp_path, change, line):
     lambda c: c.val_evaluator.pop('ann_file'),
     lambda c: c.train_dataloader.dataset.update(ann_file='s3://bucket/train.json'),
     lambda c: c.train_dataloader.update(dataset=dict(
-        type='RepeatDataset', times=2, dataset=copy.deepcopy(c.train_dataloader.dataset))),
+        type='RepeatDataset', times=2,
+        dataset=copy.deepcopy(c.train_dataloader.dataset))),
     lambda c: (c.train_dataloader.dataset.data_prefix.update(img='x'),
                c.train_dataloader.dataset.pipeline[0].update(imdecode_backend='pillow')),
     lambda c: c.pop('val_evaluator')])
@@ -222,7 +236,8 @@ def test_classification_folders(tmp_path, change, line):
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(
                 tmp_path / part / name / '1.JPG')
     change(tmp_path)
-    cfg = Config(dict(default_scope='mmpretrain', model=dict(head=dict(num_classes=3)), **{
+    model = dict(head=dict(num_classes=3))
+    cfg = Config(dict(default_scope='mmpretrain', model=model, **{
         f'{part}_dataloader': dict(dataset=dict(
             type='CustomDataset', data_root=str(tmp_path), data_prefix=part))
         for part in ('train', 'val')}))
@@ -278,37 +293,27 @@ def test_one_process_looks_for_all(tmp_path):
     assert 'boxes are no list' in refused
 
 
-def run_tool(monkeypatch, capsys, *args):
-    monkeypatch.setattr(sys, 'argv', ['check_data.py', *map(str, args)])
-    try:
-        runpy.run_path(str(TOOL), run_name='__main__')
-        status = 0
-    except SystemExit as stop:
-        status = stop.code
-    return status, capsys.readouterr()
-
-
-def test_tool_prints_what_is_there(tmp_path, monkeypatch, capsys):
+def test_tool_prints_what_is_there(tmp_path):
     write_set(tmp_path)
     (tmp_path / 'cfg.py').write_text(config(tmp_path).pretty_text)
     for path in (tmp_path, tmp_path / 'cfg.py', tmp_path / 'train.json'):
-        status, printed = run_tool(monkeypatch, capsys, path)
-        assert status == 0, printed
-        assert '4 in 4 images' in printed.out and 'REFUSED' not in printed.out
+        status, out, err = call('tools/check_data.py', path)
+        assert status == 0, err
+        assert '4 in 4 images' in out and 'REFUSED' not in out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         'cfg.py', 'train', 'train.json', 'val', 'val.json']
 
 
-def test_tool_says_what_would_be_refused(tmp_path, monkeypatch, capsys):
+def test_tool_says_what_would_be_refused(tmp_path):
     val = sound(seed=1)
     val['annotations'][0]['bbox'] = None
     val['annotations'][1]['category_id'] = '[red]'  # no markup
     write_set(tmp_path, val=val)
-    status, printed = run_tool(monkeypatch, capsys, tmp_path)
-    assert status == 2 and printed.out.count('REFUSED val') == 2
-    assert '([red])' in printed.out
-    status, printed = run_tool(monkeypatch, capsys, tmp_path / 'nothing')
-    assert status == 2 and printed.err.startswith('error: ') and not printed.out
+    status, out, err = call('tools/check_data.py', tmp_path)
+    assert status == 2 and out.count('REFUSED val') == 2
+    assert '([red])' in out
+    status, out, err = call('tools/check_data.py', tmp_path / 'nothing')
+    assert status == 2 and err.startswith('error: ') and not out
     write_images(tmp_path / 'empty', sound())
-    status, printed = run_tool(monkeypatch, capsys, tmp_path / 'empty')
-    assert status == 2 and printed.err.count('\n') == 1
+    status, out, err = call('tools/check_data.py', tmp_path / 'empty')
+    assert status == 2 and err.count('\n') == 1

@@ -59,6 +59,8 @@ FAULTS = [
     ('class-empty', fewer, False, 1, TRAIN),
     ('image-id-missing', without('images', 'id'), True, 3, TRAIN),
     ('image-id-repeated', setting('images', 'id', 1, slice(2)), True, 1, TRAIN),
+    ('ids-of-two-types', setting('images', 'id', str), True, 3, VAL),
+    ('ids-of-two-types', setting('categories', 'id', str, slice(1)), True, 1, VAL),
     ('file-name-missing', without('images', 'file_name'), True, 3, TRAIN),
     ('file-name-repeated', setting('images', 'file_name', 'a.png'), False, 1, TRAIN),
     ('image-size-missing', without('images', 'width'), True, 3, TRAIN),
@@ -118,7 +120,8 @@ FAULTS = [
 def test_fault_is_found(tmp_path, kind, damage, refuse, count, use):
     coco = sound()
     damage(coco)
-    findings = {finding.kind: finding for finding in find_faults(view(tmp_path, coco, use))}
+    findings = {finding.kind: finding
+                for finding in find_faults(view(tmp_path, coco, use))}
     found = findings[kind]
     assert (found.refuse, found.count) == (refuse, count), found
     assert found.count <= found.total and '\n' not in found.text

@@ -55,8 +55,9 @@ def test_jpeg_with_padding_behind_it_is_whole(tmp_path):
     ('gray.png', noise((40, 50))), ('gray.jpg', noise((40, 50))),
     ('alpha.png', noise((40, 50, 4))), ('deep.png', noise((40, 50), np.uint16)),
     ('float.tif', noise((40, 50), np.float32)), ('deep.tif', noise((40, 50), np.uint16)),
-    ('int.tif', noise((40, 50), np.int32)), ('plain.tga', noise()), ('plain.gif', noise()),
-    ('plain.webp', noise()), ('plain.jp2', noise()), ('plain.ico', noise())])
+    ('int.tif', noise((40, 50), np.int32)), ('plain.tga', noise()),
+    ('plain.gif', noise()), ('plain.webp', noise()), ('plain.jp2', noise()),
+    ('plain.ico', noise())])
 def test_refused_is_what_the_loader_cannot_load(tmp_path, name, pixels):
     mmcv = pytest.importorskip('mmcv')
     path = picture(tmp_path / name, pixels)
