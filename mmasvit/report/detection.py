@@ -98,8 +98,9 @@ def _score_section(detections: Detections, evaluation: Evaluation) -> Section:
     blocks: List[Block] = [overall, Table(header, [row for _, row in rows], shown=20)]
     if evaluation.crowded > 100:
         blocks.append(Text(
-            "COCO's AP counts the 100 surest detections of an image; here an image has up "
-            f'to {evaluation.crowded}.'))
+            'AP counts the 100 surest detections of an image, as COCO does, the figures '
+            f'beside it and by class up to {detections.limits[-1]:,}; here an image has '
+            f'up to {evaluation.crowded:,}.'))
     return Section('Average precision', blocks,
                    f'{len(detections.images)} held-out images, '
                    f'{sum(objects.values()):,} objects, scored by pycocotools. Small is '
