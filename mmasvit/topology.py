@@ -254,7 +254,7 @@ class Topology:
         windows = windows or plan_windows(self.splits, self.depths, pretrain_img_size)
         for stage, grid, rules in zip(self._built_stages(out_indices), grids, windows):
             total += prod(grid) * stage.reduction_weights
-            # pairs of tokens that meet in a window: along a side, each token meets an edge
+            # pairs of tokens that meet in a window: along a side, each meets an edge
             pairs = sum(prod(sum(run.length * run.edge for run in rule.runs(*side))
                              for side in zip(grid, size)) for rule in rules)
             total += stage.depth * prod(grid) * stage.block_weights

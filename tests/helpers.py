@@ -1,10 +1,11 @@
-"""What several test files share: how to start a tool."""
+"""What several test files share: how to start a tool, and to wait for it."""
 import contextlib
 import io
 import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -48,6 +49,13 @@ def call(tool, *words):
     return status, out.getvalue(), err.getvalue()
 
 
+def wait_for_lines(path, number, process):
+    """Wait until a process has written so many lines to a file."""
+    while not path.exists() or len(path.read_bytes().splitlines()) < number:
+        assert process.poll() is None, 'it ended too early'
+        time.sleep(0.02)
+
+
 def tool_imports():
     """Within it ``import _cli`` finds what it finds in a tool's own process."""
     return mock.patch.object(sys, 'path', [str(ROOT / 'tools'), *sys.path])
@@ -57,6 +65,13 @@ def load(tool):
     """The names that a tool defines, without running it."""
     with contextlib.chdir(ROOT), tool_imports():
         return runpy.run_path(tool)
+
+
+def works(*words):
+    """What a tool prints that succeeds, in this process."""
+    status, out, err = call(*words)
+    assert not status, err
+    return out
 
 
 def fails(*words):

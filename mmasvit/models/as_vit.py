@@ -8,16 +8,18 @@ from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import PretrainedInit, trunc_normal_
 from torch import Tensor, nn
 
+from mmasvit.arguments import one_of
 from mmasvit.errors import InputError
-from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
-                              TOKEN_STRIDES, plan_windows, window_reaches)
+from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE,
+                              TOKEN_STRIDE, TOKEN_STRIDES, plan_windows, window_reaches)
 from mmasvit.models import pretrained
+from mmasvit.models.checks import (check_options, check_out_indices,
+                                   check_token_strides)
 from mmasvit.models.norms import StrideLN, normalise
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
 from mmasvit.topology import Topology
 
-ATTN_IMPLS = ('fused', 'explicit')
 INIT_CFG = [dict(type='TruncNormal', layer='Linear', std=.02),
             dict(type='Constant', layer='LayerNorm', val=1.)]
 
@@ -96,8 +98,7 @@ class AsViT(BaseModule):
             :meth:`set_token_stride` changes it.
 
     Raises:
-        InputError: If ``arch``, ``out_indices``, ``attn_impl``, ``token_reduction`` or
-            ``frozen_stages`` is none of the above.
+        InputError: If an argument is none of the above.
 
     Examples:
         >>> import torch
@@ -128,21 +129,21 @@ class AsViT(BaseModule):
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
-        self._check_windows(global_blocks, global_img_size)
-        self.out_indices = self._check_arguments(out_indices, token_reduction,
-                                                 frozen_stages)
+        check_options(global_blocks, global_img_size, token_reduction, frozen_stages,
+                      residual_init_scale)
+        self.out_indices = check_out_indices(out_indices)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
         self.pretrain_img_size = pretrain_img_size
         self.use_conv_pos_embed = use_conv_pos_embed
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
         self.residual_init_scale = residual_init_scale
-        self.token_strides = self._check_token_strides(token_strides)
+        self.token_strides = check_token_strides(token_strides)
         self.token_stride = self.token_strides[-1]
         if len(self.token_strides) > 1:
             if norm_cfg['type'] not in ('LN', nn.LayerNorm):
-                raise InputError("AsViT: several token_strides need norm_cfg of type 'LN', "
-                                 f'got {norm_cfg["type"]!r}')
+                raise InputError("AsViT: several token_strides need norm_cfg of type "
+                                 f"'LN', got {norm_cfg['type']!r}")
             norm_cfg = dict(norm_cfg, type=StrideLN, token_strides=self.token_strides)
             # rows of the norms mean nothing without it
             self.register_buffer(pretrained.NORM_STRIDES,
@@ -160,13 +161,15 @@ class AsViT(BaseModule):
         reaches = window_reaches(topology.splits, pretrain_img_size)
         self.stages = ModuleList()
         for i in range(max(self.out_indices) + 1):
-            start, depth = sum(topology.depths[:i]), topology.depths[i]
-            downsample = i and ReEmbedding(topology.widths[i - 1], topology.widths[i],
-                                           topology.kernels[i], norm_cfg)
+            start, width = sum(topology.depths[:i]), topology.widths[i]
+            downsample = None
+            if i > 0:
+                downsample = ReEmbedding(topology.widths[i - 1], width,
+                                         topology.kernels[i], norm_cfg)
             self.stages.append(AsViTStage(
-                topology.widths[i], topology.heads[i], topology.expansions[i],
-                self.windows[i], rates[start:start + depth], downsample or None,
-                norm_cfg=norm_cfg, with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
+                width, topology.heads[i], topology.expansions[i], self.windows[i],
+                rates[start:start + topology.depths[i]], downsample, norm_cfg=norm_cfg,
+                with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
                 rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
         if output_norm:
             for i in self.out_indices:
@@ -176,47 +179,6 @@ class AsViT(BaseModule):
 
         self.register_load_state_dict_pre_hook(pretrained.fit_state_dict)
         self._freeze()
-
-    @staticmethod
-    def _check_arguments(out_indices: Sequence[int], token_reduction: str,
-                         frozen_stages: int) -> Tuple[int, ...]:
-        if isinstance(out_indices, int):
-            out_indices = (out_indices, )
-        # negative indices count from the last stage, as elsewhere in mmpretrain
-        indices = tuple(i + NUM_STAGES if i < 0 else i for i in out_indices)
-        if (not indices or sorted(set(indices)) != list(indices)
-                or not set(indices) <= set(range(NUM_STAGES))):
-            raise InputError(f'AsViT: out_indices must be increasing stages out of '
-                             f'0 to {NUM_STAGES - 1}, got {tuple(out_indices)}')
-        if token_reduction not in ('dilate', 'area'):
-            raise InputError("AsViT: token_reduction must be 'dilate' or 'area', "
-                             f'got {token_reduction!r}')
-        if not -1 <= frozen_stages <= NUM_STAGES:
-            raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
-                             f'got {frozen_stages}')
-        return indices
-
-    @staticmethod
-    def _check_token_strides(token_strides: Sequence[int]) -> Tuple[int, ...]:
-        """Coarsest first, so that rows of norms do not depend on the order given."""
-        strides = token_strides if isinstance(token_strides, (list, tuple)) else ()
-        if not strides or len(set(strides)) < len(strides) or not (
-                set(strides) <= set(TOKEN_STRIDES)):
-            raise InputError(f'AsViT: token_strides must be a list of '
-                             f'{", ".join(map(str, TOKEN_STRIDES))}, each at most once, '
-                             f'got {token_strides!r}')
-        return tuple(sorted(strides, reverse=True))
-
-    @staticmethod
-    def _check_windows(global_blocks: Sequence[int], global_img_size: int) -> None:
-        if (not isinstance(global_blocks, (list, tuple))
-                or len(global_blocks) != NUM_STAGES
-                or not all(type(n) is int and n >= 0 for n in global_blocks)):
-            raise InputError(f'AsViT: global_blocks must be {NUM_STAGES} whole numbers of '
-                             f'at least 0, one per stage, got {global_blocks!r}')
-        if type(global_img_size) is not int or global_img_size < 1:
-            raise InputError('AsViT: global_img_size must be a positive whole number, '
-                             f'got {global_img_size!r}')
 
     def init_weights(self) -> None:
         """Initialise; a pretrained checkpoint replaces what it holds."""
@@ -257,10 +219,7 @@ class AsViT(BaseModule):
         Raises:
             InputError: If ``attn_impl`` is neither.
         """
-        if attn_impl not in ATTN_IMPLS:
-            raise InputError(f"AsViT: attn_impl must be 'fused' or 'explicit', "
-                             f'got {attn_impl!r}')
-        fused = attn_impl == 'fused'
+        fused = one_of('AsViT: attn_impl', attn_impl, ('fused', 'explicit')) == 'fused'
         for stage in self.stages:
             for block in stage.blocks:
                 block.attn.fused = fused

@@ -69,8 +69,8 @@ def take_stride(state_dict: Dict[str, Tensor], token_stride: int) -> Dict[str, T
     """
     strides = state_dict.get(NORM_STRIDES, torch.tensor(())).tolist()
     if token_stride not in strides:
-        raise InputError(f'there are no norms for token stride {token_stride!r}, only for '
-                         f'{tuple(strides)}')
+        raise InputError(f'there are no norms for token stride {token_stride!r}, only '
+                         f'for {tuple(strides)}')
     row = strides.index(token_stride)
     return {key: value[row].clone() if _is_norm(key) else value
             for key, value in state_dict.items() if key != NORM_STRIDES}

@@ -129,7 +129,8 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.kernel_size = kernel_size
         self.token_reduction = token_reduction
-        self.projection = ElasticConv2d(in_channels, embed_dims, kernel_size, TOKEN_STRIDE)
+        self.projection = ElasticConv2d(in_channels, embed_dims, kernel_size,
+                                        TOKEN_STRIDE)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
 
     def forward(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmasvit.analysis import is_detector
 from mmasvit.coco.annotations import CocoFile
 from mmasvit.coco.layouts import Split, find_splits
 from mmasvit.coco.splitting import HELD_OUT, write_split
@@ -149,14 +150,15 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
         probe = Path(folder, 'base.py')
         probe.write_text(f'_base_ = {literal(full)}\n', encoding='utf-8')
         try:
-            cfg = Config.fromfile(probe)._cfg_dict.to_dict()
+            loaded = Config.fromfile(probe)
         except Exception as error:  # a config is a program: anything can go wrong in it
             line = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'--base {name} cannot be read: {line}') from error
-    model = cfg.get('model') or {}
-    if 'train_dataloader' not in cfg or 'neck' not in model or not BaseFacts(
-            Path(full), cfg).head_paths:
+    if not isinstance(loaded.get('model'), dict) or not is_detector(loaded) or (
+            'train_dataloader' not in loaded):
         raise InputError(f'--base {name} is not the config of a detector')
+    cfg = loaded._cfg_dict.to_dict()
+    model = cfg['model']
     more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
             if part in model or part in (model.get('roi_head') or {})]
     if more:
@@ -174,6 +176,9 @@ def _parts(splits: dict, out: Path, seed: int, made: ExitStack) -> Tuple[dict, L
         splits['train'] = splits.pop(next(iter(splits)))
     if 'train' not in splits:
         raise InputError('the set has parts ' + ' and '.join(splits) + ', none to train on')
+    if 'all' in splits:
+        why.append(f'not used: {splits.pop("all").ann_file}, which no name assigns to '
+                   'training or validation')
     coco = CocoFile.read(splits['train'].ann_file)
     if 'val' not in splits and 'test' in splits:
         splits['val'] = splits['test']

@@ -309,7 +309,7 @@ def test_image_smaller_than_a_coarse_token(stride, size):
 
 
 def test_unknown_token_reduction():
-    with pytest.raises(InputError, match="'dilate' or 'area', got 'pool'"):
+    with pytest.raises(InputError, match="one of dilate, area, got 'pool'"):
         AsViT(TINY, token_reduction='pool')
 
 

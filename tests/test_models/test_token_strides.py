@@ -245,8 +245,7 @@ def test_strides_are_blind_for_the_pixels_they_do_not_read(difficulty, seen):
 
 
 @pytest.mark.parametrize('options, named', [
-    (dict(token_strides=()), 'token_strides'), (dict(token_strides=(4, 4)), 'token_strides'),
-    (dict(token_strides=(4, 2)), 'token_strides'), (dict(token_strides=4), 'token_strides'),
+    *((dict(token_strides=strides), 'token_strides') for strides in ((), (4, 4), (4, 2), 4)),
     (dict(token_strides=(4, 8), norm_cfg=dict(type='BN')), "'BN'")], ids=str)
 def test_bad_strides_give_one_line(options, named):
     with pytest.raises(InputError, match=named) as caught:
