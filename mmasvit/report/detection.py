@@ -127,7 +127,8 @@ def _curve_section(evaluation: Evaluation) -> Section:
         many = len(known) >= len(charts.SERIES)
         series, faint = {}, []
         if len(known) > 1:
-            series['mean of classes'] = (scores.recalls, np.mean(list(known.values()), axis=0))
+            mean = np.mean(list(known.values()), axis=0)
+            series['mean of classes'] = (scores.recalls, mean)
         for name, curve in known.items():
             # a name may begin with matplotlib's sign for "not in the legend"
             label = f'_{name}' if many else name.lstrip('_') or name
@@ -145,7 +146,8 @@ def _curve_section(evaluation: Evaluation) -> Section:
              'recall': (over.scores, over.recall), 'F1': (over.scores, over.f1)},
             'least score of a detection that counts', y_limits=(0, 1.02),
             x_limits=(0, 1.02)),
-            f'boxes at IoU 0.5, all classes; F1 is highest at {evaluation.threshold:.2f}'))
+            'boxes at IoU 0.5, all classes; F1 is highest at '
+            f'{evaluation.threshold:.2f}'))
     return Section('Precision and recall', [Charts(drawn)] if drawn else [
         Text('There is nothing to draw: no object, or no detection.')])
 

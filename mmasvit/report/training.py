@@ -93,6 +93,7 @@ def _classifier(cfg: Config, checkpoint: Path, folder: Path) -> Part:
     said = classifier_run.classify(cfg, checkpoint, folder)
     cost = measure(cfg, said.shape)
     return Part(
-        [*classification.score_tiles(said), *costs.tiles(cost, said.seconds, said.device)],
+        [*classification.score_tiles(said),
+         *costs.tiles(cost, said.seconds, said.device)],
         [*classification.sections(said, partial(classifier_run.read_images, cfg)),
          costs.section(cost, said.shape, said.seconds, said.device)])
