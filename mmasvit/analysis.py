@@ -1,6 +1,7 @@
 """Multiply-accumulates of a model, counted while it runs."""
 import logging
-from typing import Any, Callable, Optional, Sequence, Set, Tuple
+import sys
+from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 import torch
 from mmengine.config import Config
@@ -170,6 +171,30 @@ def count_model_macs(model: nn.Module, size: Tuple[int, int], detector: bool) ->
             failures.append(' '.join(str(error).split()) or type(error).__name__)
     raise InputError(f'{type(model).__name__} as a whole cannot be counted: '
                      + failures[-1])
+
+
+def measure(cfg: Config, size: Tuple[int, int]) -> Dict[str, Optional[int]]:
+    """Parameters and multiply-accumulates of a config's model and of its backbone.
+
+    Args:
+        cfg: The config.
+        size: Height and width of the image in pixels.
+
+    Returns:
+        ``params``, ``macs``, ``backbone_params``, ``backbone_macs``; ``macs`` is None,
+        and a line on stderr says why, where only the backbone can be counted.
+    """
+    model = build_to_count(cfg)
+    backbone, images = find_backbone(model), torch.rand(1, 3, *size)
+    parameters = [sum(p.numel() for p in part.parameters()) for part in (model, backbone)]
+    backbone_macs = count_macs(lambda: backbone(images))
+    try:
+        macs = count_model_macs(model, size, is_detector(cfg))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        macs = None
+    return dict(params=parameters[0], macs=macs, backbone_params=parameters[1],
+                backbone_macs=backbone_macs)
 
 
 def _initialise_heads(model: nn.Module) -> None:

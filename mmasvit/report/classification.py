@@ -4,11 +4,11 @@ from typing import Callable, List, Tuple
 import numpy as np
 
 from mmasvit.report.classifier_run import TOP, Predictions
-from mmasvit.report.page import (Bar, Block, Gallery, Matrix, Panel, Picture, Section,
-                                 Table, Text, Tile)
+from mmasvit.report.confusion import confusion_blocks
+from mmasvit.report.page import (Bar, Gallery, Panel, Picture, Section, Table, Text,
+                                 Tile)
 from mmasvit.report.pictures import data_uri
 
-MAX_CLASSES = 25  # of a confusion matrix that a person can read
 WORST = 24  # pictures
 LONGEST = 200  # side of each in pixels
 
@@ -43,7 +43,7 @@ def sections(predictions: Predictions,
     """
     counts = confusion(predictions)
     return [_class_section(predictions.classes, counts),
-            _confusion_section(predictions.classes, counts),
+            Section('Confusion', confusion_blocks(counts, predictions.classes, 'images')),
             _picture_section(predictions, read_images)]
 
 
@@ -59,21 +59,6 @@ def _class_section(names: List[str], counts: np.ndarray) -> Section:
     return Section('Accuracy by class', [Table(
         ['class', 'images', 'recall', 'precision'], rows, shown=20)],
         'Recall: its images that are named so. Precision: images named so that are its.')
-
-
-def _confusion_section(names: List[str], counts: np.ndarray) -> Section:
-    blocks: List[Block] = []
-    if len(names) <= MAX_CLASSES:
-        shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-        blocks.append(Matrix(names, names, counts.tolist(), shares.tolist(),
-                             'Shaded by share of the row.'))
-    pairs = [(int(counts[i, j]), i, j) for i, j in zip(*np.nonzero(counts)) if i != j]
-    if pairs and len(names) > 2:
-        blocks.append(Table(['class', 'taken for', 'times', 'of its images'], [
-            [names[i], names[j], f'{count:,}', f'{100 * count / counts[i].sum():.1f} %']
-            for count, i, j in sorted(pairs, key=lambda pair: -pair[0])[:10]],
-            text_columns=2))
-    return Section('Confusion', blocks)
 
 
 def _picture_section(predictions: Predictions, read_images) -> Section:

@@ -153,7 +153,8 @@ def read_images(cfg: Config, places: List[int]) -> List[Tuple[str, np.ndarray]]:
     with quiet(), DATASETS.switch_scope_and_registry(
             cfg.get('default_scope')) as registry:
         dataset = registry.build(dict(loader['dataset']))
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    preprocessor = (cfg.model.get('data_preprocessor')
+                    or cfg.get('data_preprocessor') or {})
     images = []
     for place in places:
         sample = dataset[place]

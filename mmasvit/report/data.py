@@ -14,7 +14,8 @@ def data_section(report: dict) -> Section:
     try:
         return _data_section(report['splits'])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f'data.json is damaged: {type(error).__name__} {error}') from None
+        raise InputError(f'data.json is damaged: {type(error).__name__} {error}'
+                         ) from None
 
 
 def _data_section(splits: Dict[str, dict]) -> Section:
@@ -51,7 +52,8 @@ def _data_section(splits: Dict[str, dict]) -> Section:
     by_name = {name: {item['name']: item for item in splits[name]['classes']}
                for name in names}
     blocks.append(Table(
-        ['class', *(f'{name} {what}' for name in names for what in ('images', 'objects'))],
+        ['class', *(f'{name} {what}' for name in names
+                    for what in ('images', 'objects'))],
         [[label, *(f'{by_name[name].get(label, {}).get(what, 0):,}'
                    for name in names for what in ('images', 'objects'))]
          for label in classes], shown=12))

@@ -1,19 +1,19 @@
 """The sections of a detector's page that need its detections."""
 from dataclasses import dataclass
-from typing import Dict, List, Sequence
+from typing import Dict, List
 
 import numpy as np
 from pycocotools.coco import COCO
 
 from mmasvit.report import charts, matches, pictures
-from mmasvit.report.page import (Bar, Block, Chart, Charts, Gallery, Matrix, Section,
-                                 Table, Text, Tile, number)
+from mmasvit.report.confusion import confusion_blocks
 from mmasvit.report.detector_run import Detections
+from mmasvit.report.page import (Bar, Block, Chart, Charts, Gallery, Section, Table, Text,
+                                 Tile, number)
 from mmasvit.report.scores import Scores, category_ids, read_found, read_truth, score
 
 WORDS = dict(bbox='box', segm='mask')
 DEFAULT_THRESHOLD = 0.3  # where nothing is right at any
-MAX_CLASSES = 25  # of a confusion matrix that a person can read
 WORST, BEST = 8, 4  # pictures
 
 
@@ -98,8 +98,9 @@ def _score_section(detections: Detections, evaluation: Evaluation) -> Section:
     blocks: List[Block] = [overall, Table(header, [row for _, row in rows], shown=20)]
     if evaluation.crowded > 100:
         blocks.append(Text(
-            "COCO's AP counts the 100 surest detections of an image; here an image has up "
-            f'to {evaluation.crowded}.'))
+            'AP counts the 100 surest detections of an image, as COCO does, the figures '
+            f'beside it and by class up to {detections.limits[-1]:,}; here an image has '
+            f'up to {evaluation.crowded:,}.'))
     return Section('Average precision', blocks,
                    f'{len(detections.images)} held-out images, '
                    f'{sum(objects.values()):,} objects, scored by pycocotools. Small is '
@@ -126,7 +127,8 @@ def _curve_section(evaluation: Evaluation) -> Section:
         many = len(known) >= len(charts.SERIES)
         series, faint = {}, []
         if len(known) > 1:
-            series['mean of classes'] = (scores.recalls, np.mean(list(known.values()), axis=0))
+            mean = np.mean(list(known.values()), axis=0)
+            series['mean of classes'] = (scores.recalls, mean)
         for name, curve in known.items():
             # a name may begin with matplotlib's sign for "not in the legend"
             label = f'_{name}' if many else name.lstrip('_') or name
@@ -144,7 +146,8 @@ def _curve_section(evaluation: Evaluation) -> Section:
              'recall': (over.scores, over.recall), 'F1': (over.scores, over.f1)},
             'least score of a detection that counts', y_limits=(0, 1.02),
             x_limits=(0, 1.02)),
-            f'boxes at IoU 0.5, all classes; F1 is highest at {evaluation.threshold:.2f}'))
+            'boxes at IoU 0.5, all classes; F1 is highest at '
+            f'{evaluation.threshold:.2f}'))
     return Section('Precision and recall', [Charts(drawn)] if drawn else [
         Text('There is nothing to draw: no object, or no detection.')])
 
@@ -165,30 +168,12 @@ def _error_section(evaluation: Evaluation) -> Section:
 
 def _confusion_section(evaluation: Evaluation) -> Section:
     counts = matches.confusion(evaluation.images, evaluation.ids)
-    blocks: List[Block] = []
-    if len(evaluation.names) <= MAX_CLASSES:
-        shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-        shares[-1] = counts[-1] / np.maximum(1, counts.sum(0))
-        blocks.append(Matrix(
-            [*evaluation.names, 'background'], [*evaluation.names, 'missed'],
-            counts.tolist(), shares.tolist(), 'Shaded by share of the row. Background: '
-            'detections that are on no object of their own, shaded by share of the '
-            'column.'))
-    blocks += _confused(counts, evaluation.names)
-    return Section('Confusion', blocks, f'Boxes that score at least '
-                   f'{evaluation.threshold:.2f}, IoU at least 0.5.')
-
-
-def _confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> List[Block]:
-    """The pairs of classes most often taken for each other."""
-    pairs = [(counts[i, j], i, j) for i in range(len(names)) for j in range(len(names))
-             if i != j and counts[i, j]]
-    if not pairs or len(names) < 3:
-        return []
-    rows = [[names[i], names[j], f'{count:,}', f'{100 * count / counts[i].sum():.1f} %']
-            for count, i, j in sorted(pairs, key=lambda pair: -pair[0])[:most]]
-    return [Table(['object', 'taken for', 'times', 'of its objects'], rows,
-                  text_columns=2)]
+    return Section('Confusion', confusion_blocks(
+        counts, evaluation.names, 'objects', ('background', 'missed'),
+        'Shaded by share of the row. Background: detections that are on no object of '
+        'their own, shaded by share of the column.'),
+        f'Boxes that score at least {evaluation.threshold:.2f}, IoU at least '
+        f'{matches.IOU}.')
 
 
 def _picture_section(detections: Detections, evaluation: Evaluation) -> Section:

@@ -115,7 +115,8 @@ def detect(cfg: Config, checkpoint: Path, folder: Path) -> Detections:
         check_data(cfg, (name, ), images=False)
     loader, metric = cfg[name], held_out(cfg)[1]
     metric = dict(metric, ann_file=annotation_file(loader, metric))
-    key = inference.digest(checkpoint, Path(metric['ann_file']), cfg.model, loader, metric)
+    key = inference.digest(checkpoint, Path(metric['ann_file']), cfg.model, loader,
+                           metric)
     kept = inference.read_kept(folder, key, DETECTIONS)
     if kept:
         found, facts = kept

@@ -20,7 +20,8 @@ _NO_METRICS = ('data_time', 'time', 'step', 'memory', 'iter', 'epoch')
 Rows = List[Dict[str, float]]
 
 
-def find_config(work_dir: Path, options: Optional[Sequence[str]] = None) -> Optional[Config]:
+def find_config(work_dir: Path,
+                options: Optional[Sequence[str]] = None) -> Optional[Config]:
     """The config that a work directory's last run dumped; None if there is none.
 
     Raises:
@@ -164,7 +165,8 @@ def environment_section(work_dir: Path, config: Optional[str],
         if checkpoint:
             names = f'{shlex.quote(config)} {shlex.quote(str(checkpoint))}'
             lines += [f'python tools/test.py {names}']
-        blocks.append(Commands(lines, 'To go on with the training, and to score it again'))
+        blocks.append(Commands(lines,
+                               'To go on with the training, and to score it again'))
     found = environment(work_dir)
     if found:
         blocks.append(table_of(found, caption='as the last run logged it'))

@@ -86,8 +86,8 @@ def _policy_section(policy: Dict[str, Dict[str, float]]) -> Section:
         likely = max(values, key=values.get)
         drawn.append(Chart(name, charts.bars(values, likely, limit=1,
                                              line=1 / len(values))))
-    return Section('Policy', [Charts(drawn, small=True)], 'Probability of each value at the end; the '
-                   'dashed line is where all began.')
+    return Section('Policy', [Charts(drawn, small=True)], 'Probability of each value at '
+                   'the end; the dashed line is where all began.')
 
 
 def scaling_page(folder: Path) -> Page:
@@ -102,8 +102,9 @@ def scaling_page(folder: Path) -> Page:
         measures = list(members[0].get('measures') or {})
         last = members[-1]
         tiles = [Tile('steps', str(last['step'])),
-                 Tile('M parameters', f'{members[0]["params"] / 1e6:.1f} – '
-                                      f'{last["params"] / 1e6:.1f}', 'smallest to largest'),
+                 Tile('M parameters',
+                      f'{members[0]["params"] / 1e6:.1f} – {last["params"] / 1e6:.1f}',
+                      'smallest to largest'),
                  Tile('members chosen', str(len(result['targets'])))]
         sections = [Section('Chosen', [_member_table(
             [dict(target, step=f'{target["target"] / 1e6:g} M {target["cost"]}')
@@ -157,7 +158,8 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
                 series, 'parameters (M)', markers=True, faint=faint)))
     note = ''
     if walks:
-        note = f', beside {len(walks)} random scaling{"s" if len(walks) > 1 else ""} (thin)'
+        plural = 's' if len(walks) > 1 else ''
+        note = f', beside {len(walks)} random scaling{plural} (thin)'
     return Section('How it grew', [Charts(drawn)],
                    f'{len(result["members"])} members{note}.')
 

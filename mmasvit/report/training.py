@@ -8,7 +8,7 @@ from typing import List, Optional, Sequence
 
 from mmengine.config import Config
 
-from mmasvit.analysis import is_detector
+from mmasvit.analysis import is_detector, measure
 from mmasvit.engine.launch import DATA_FILE
 from mmasvit.errors import InputError
 from mmasvit.report import costs, data, logs
@@ -79,7 +79,7 @@ def _detector(cfg: Config, checkpoint: Path, folder: Path) -> Part:
     from mmasvit.report import detection, detector_run
     found = detector_run.detect(cfg, checkpoint, folder)
     evaluation = detection.evaluate(found)
-    cost = costs.count(cfg, found.shape)
+    cost = measure(cfg, found.shape)
     return Part(
         [*detection.score_tiles(evaluation),
          *costs.tiles(cost, found.seconds, found.device),
@@ -91,8 +91,9 @@ def _detector(cfg: Config, checkpoint: Path, folder: Path) -> Part:
 def _classifier(cfg: Config, checkpoint: Path, folder: Path) -> Part:
     from mmasvit.report import classification, classifier_run
     said = classifier_run.classify(cfg, checkpoint, folder)
-    cost = costs.count(cfg, said.shape)
+    cost = measure(cfg, said.shape)
     return Part(
-        [*classification.score_tiles(said), *costs.tiles(cost, said.seconds, said.device)],
+        [*classification.score_tiles(said),
+         *costs.tiles(cost, said.seconds, said.device)],
         [*classification.sections(said, partial(classifier_run.read_images, cfg)),
          costs.section(cost, said.shape, said.seconds, said.device)])
