@@ -31,7 +31,13 @@ model = dict(
     backbone=dict(_delete_=True, type='AsViT', arch='{ARCH}', out_indices={levels}),
     neck=dict(in_channels={[8 * 2**i for i in levels]}))
 ''')
-    return Config.fromfile(path)
+    cfg = Config.fromfile(path)
+    if name == 'dino':
+        cfg.model.num_queries = 20
+    heads = cfg.model.get('roi_head', {}).get('bbox_head', [])
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.fc_out_channels = 16
+    return cfg
 
 
 def build(name, folder):

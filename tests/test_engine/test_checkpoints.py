@@ -46,7 +46,7 @@ def test_what_fits_is_loaded():
 
 def test_a_classifiers_checkpoint_is_none_of_a_detector():
     line = refused(detector(), classifier().state_dict())
-    assert 'it is of backbone, head, the config\'s model of backbone, neck, rpn_head' in line
+    assert "is of backbone, head, the config's model of backbone, neck, bbox_head" in line
     assert 'tensors are missing (neck' in line and '2 left over (head.fc.weight' in line
     checkpoints.check_fit(detector(), dict(state_dict=classifier().state_dict()),
                           'some.pth', whole=False)

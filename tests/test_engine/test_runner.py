@@ -215,3 +215,10 @@ def test_without_a_logger_there_is_no_line(tmp_path, caplog):
     silent.logger.addHandler(caplog.handler)
     silent.train()
     assert not any('Epoch(train)' in record.message for record in caplog.records)
+
+
+def test_a_test_does_not_ask_the_schedule(begun):
+    """There it is a config still."""
+    tested = runner(begun[0], load_from=str(begun[0] / 'epoch_2.pth'))
+    tested.load_or_resume()
+    assert torch.equal(tested.model.fc.weight, begun[1].model.fc.weight)
