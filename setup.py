@@ -13,6 +13,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 MIM_FOLDERS = ('configs', 'tools')
+DETECTION = ['pycocotools>=2.0.11', 'shapely']
 
 
 class BuildPyWithMim(build_py):
@@ -43,13 +44,31 @@ setup(
     name='mmasvit',
     version=version(),
     description='The As-ViT family for OpenMMLab: backbones, topology search, scaling',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='mmasvit authors',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords='vision transformer, object detection, neural architecture search, '
+             'OpenMMLab',
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.11',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
     packages=find_packages(include=['mmasvit', 'mmasvit.*']),
+    package_data={'mmasvit.report': ['page.html', 'page.css']},
     cmdclass={'build_py': BuildPyWithMim},
-    python_requires='>=3.10',
-    install_requires=['numpy', 'matplotlib', 'rich', 'scipy'],
+    python_requires='>=3.11,<3.12',  # what an install has shown
+    install_requires=['jinja2', 'markupsafe', 'matplotlib', 'numpy', 'rich', 'scipy'],
     extras_require={
-        'detection': ['pycocotools>=2.0.11', 'shapely'],
-        'tests': ['pytest'],
+        'detection': DETECTION,
+        'tests': [*DETECTION, 'pytest', 'pytest-xdist', 'hypothesis'],
     },
     zip_safe=False,
 )

@@ -21,10 +21,10 @@ from mmasvit import AsViT, Topology
 from mmasvit.benchmarking import Timing, alternate, matrix_rate
 from mmasvit.complexity import (MEASURES, Setting, condition_number, measure_topology,
                                 ntk_gram)
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.tables import print_table
-from mmasvit.visualization import plt, save_figure
+from mmasvit.plotting import save_figure, subplots
 
 CHANNELS, IMAGES = 4, 2  # backward passes of the released way that are really run
 
@@ -32,7 +32,7 @@ CHANNELS, IMAGES = 4, 2  # backward passes of the released way that are really r
 class Plain(nn.Module):
     """The network as anybody would write it: explicit attention, torch's operators."""
 
-    def __init__(self, probe: Probe, identity_norms: bool):
+    def __init__(self, probe: UntrainedNetwork, identity_norms: bool):
         super().__init__()
         size = probe.setting.image_size
         self.backbone = AsViT(probe.topology, out_indices=(3, ), pretrain_img_size=size,
@@ -54,7 +54,7 @@ class Plain(nn.Module):
 class LengthDistortion:
     """Three ways to the sum of speeds over the angles of the released protocol."""
 
-    def __init__(self, probe: Probe):
+    def __init__(self, probe: UntrainedNetwork):
         self.probe = probe
         self.network = Plain(probe, probe.setting.rules.identity_norms)
         self.theta = torch.linspace(0, 2 * torch.pi, probe.setting.num_angles)
@@ -87,7 +87,7 @@ class LengthDistortion:
 class ConditionNumber:
     """Three ways to the condition number of the tangent kernel."""
 
-    def __init__(self, probe: Probe):
+    def __init__(self, probe: UntrainedNetwork):
         self.probe = probe
         self.network = Plain(probe, False)
         self.weights = {name: p for name, p in self.network.named_parameters()
@@ -141,7 +141,7 @@ def compare(quantity, run: int, passes: int, rounds: int) -> dict:
 
 def draw(rows: dict, floors: dict, out_file: str) -> None:
     """Bars of seconds per initialisation, and the floor."""
-    figure, axes = plt.subplots(1, len(rows), figsize=(9, 3), layout='constrained')
+    figure, axes = subplots(1, len(rows), figsize=(9, 3))
     for panel, (name, ways) in zip(axes, rows.items()):
         values = [timing.median for timing in ways.values()]
         bars = panel.barh(list(ways), values, color=['C0', '0.6', '0.8'])
@@ -154,20 +154,25 @@ def draw(rows: dict, floors: dict, out_file: str) -> None:
     save_figure(figure, out_file)
 
 
-def main() -> None:
-    """Time, compare, print, draw."""
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--genotype', default='seed')
     parser.add_argument('--image-size', type=int, default=224, metavar='PX')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--out', default='work_dirs/benchmarks', help='folder')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Time, compare, print, draw."""
+    args = parse_args()
     if args.rounds < 1:
         raise InputError(f'--rounds must be at least 1, got {args.rounds}')
     topology = Topology.of(args.genotype)
     setting = Setting(image_size=args.image_size)
     os.makedirs(args.out, exist_ok=True)
-    probe = Probe(topology, setting)
+    probe = UntrainedNetwork(topology, setting)
     size = (args.image_size, ) * 2
     macs = topology.count_macs(size, pretrain_img_size=args.image_size)
     probe.velocity  # what all repeats share is not timed
@@ -193,7 +198,7 @@ def main() -> None:
                 ('one initialisation', 'way', 'seconds', 'spread', 'ours is faster by'),
                 table)
 
-    double = Probe(topology, setting, dtype=torch.float64)
+    double = UntrainedNetwork(topology, setting, dtype=torch.float64)
     for name, quantity, measure in (
             ('length distortion', length, 'length_distortion'),
             ('NTK condition number', kernel, 'ntk_condition_number')):

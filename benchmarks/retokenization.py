@@ -22,10 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from parts.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
+from common.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
 
 from mmasvit.errors import InputError, one_line_errors
-from mmasvit.token_schedule import TABLE_6_EPOCHS, saving
+from mmasvit.paper import TABLE_6_EPOCHS
+from mmasvit.token_schedule import saving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -217,9 +218,8 @@ def stride_rows(by_way: Dict[str, List[dict]]) -> List[str]:
 
 def draw_runs(mode: str, results: List[dict], path: Path) -> None:
     """Score against multiply-accumulates and against time, a line per run."""
-    from mmasvit.visualization import plt, save_figure
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), sharey=True,
-                                         layout='constrained')
+    from mmasvit.plotting import save_figure, subplots
+    figure, (left, right) = subplots(1, 2, figsize=(10, 4), sharey=True)
     names = dict(full='full tokens', elastic='fewer tokens first')
     for result in results:
         way, seed = result['spec']['way'], result['spec']['seed']

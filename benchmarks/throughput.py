@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
 import torch
-from parts.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
+from common.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
                                backbone_macs, check_names, is_detector, make_step,
                                peak_memory)
 
@@ -28,7 +28,7 @@ from mmasvit.benchmarking import Timing, alternate, matrix_rate
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.files import write_json
 from mmasvit.tables import print_table
-from mmasvit.visualization import plt, save_figure
+from mmasvit.plotting import save_figure, subplots
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 EXECUTION = ('eager', 'compiled')
@@ -139,10 +139,10 @@ def draw(groups: Dict[str, List[Row]], products: Dict[str, float], path: Path) -
     """A panel per group: rate of each network, with that of matrix products as a line."""
     whole = is_detector(next(iter(groups.values()))[0].case.name)
     unit = 1 if whole else 1e9
-    figure, panels = plt.subplots(
+    figure, panels = subplots(
         len(groups), figsize=(7, 0.8 + sum(0.5 + 0.35 * len(rows)
                                            for rows in groups.values())),
-        squeeze=False, layout='constrained',
+        squeeze=False,
         height_ratios=[1 + len(rows) for rows in groups.values()])
     for axes, (title, rows) in zip(panels.flat, groups.items()):
         names = [row.case.name for row in rows]

@@ -7,60 +7,22 @@
 ``make demo`` runs these three. Everything a COCO detector of this project has is here,
 only smaller; it reproduces nothing of the paper.
 """
-_base_ = [
-    'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py',
-    'mmdet::_base_/default_runtime.py',
-]
-custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
+_base_ = './cascade_asvit_tiny.py'
 
 classes = ('circle', 'triangle', 'square', 'star', 'cross')
-num_classes = len(classes)
-channels = 48
 max_epochs = 2
 
-# proposals of few hundred pixels: the finest level holds boxes up to 56 px
-roi_extractor = dict(roi_layer=dict(sampling_ratio=1), out_channels=channels,
-                     finest_scale=28)
+num_classes = len(classes)
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='AsViT', arch='8,4,3,1|4,2,3,1|4,1,4,1|4,1,4,1|16,32',
-        pretrain_img_size=128, use_abs_pos_embed=False,
-        init_cfg=dict(type='Pretrained', prefix='backbone.',
-                      checkpoint='work_dirs/asvit_tiny_shapes/epoch_15.pth')),
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels,
-              norm_cfg=dict(type='GN', num_groups=6)),
-    rpn_head=dict(in_channels=channels, feat_channels=channels,
-                  anchor_generator=dict(scales=[4])),
+    backbone=dict(init_cfg=dict(
+        type='Pretrained', prefix='backbone.',
+        checkpoint='work_dirs/asvit_tiny_shapes/epoch_15.pth')),
     roi_head=dict(
-        bbox_roi_extractor=roi_extractor,
-        bbox_head=[
-            dict(type='Shared2FCBBoxHead', in_channels=channels, fc_out_channels=256,
-                 roi_feat_size=7, num_classes=num_classes, reg_class_agnostic=True,
-                 bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0.] * 4,
-                                 target_stds=stds),
-                 loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-                 loss_bbox=dict(type='SmoothL1Loss', beta=1.0))
-            for stds in ([.1, .1, .2, .2], [.05, .05, .1, .1], [.033, .033, .067, .067])
-        ],
-        mask_roi_extractor=roi_extractor,
-        mask_head=dict(in_channels=channels, conv_out_channels=32, num_convs=2,
-                       num_classes=num_classes)),
-    train_cfg=dict(
-        rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=[
-            dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=iou, neg_iou_thr=iou,
-                               min_pos_iou=iou, match_low_quality=False,
-                               ignore_iof_thr=-1),
-                 sampler=dict(type='RandomSampler', num=48, pos_fraction=0.33,
-                              neg_pos_ub=-1, add_gt_as_proposals=True),
-                 mask_size=28, pos_weight=-1, debug=False)
-            for iou in (0.5, 0.6, 0.7)
-        ]),
-    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)))
+        bbox_head=[dict(head, num_classes=num_classes)
+                   for head in _base_.model.roi_head.bbox_head],
+        mask_head=dict(num_classes=num_classes)))
 
-data_root = 'data/shapes/'
-dataset = dict(type='CocoDataset', data_root=data_root, metainfo=dict(classes=classes))
+# images are 256 px already, and look alike whichever way up
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -75,40 +37,17 @@ test_pipeline = [
     dict(type='PackDetInputs',
          meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-train_dataloader = dict(
-    batch_size=4, num_workers=1, persistent_workers=False,
-    worker_init_fn=dict(type='mmengine.seed_worker'),
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(ann_file='annotations/instances_train2017.json',
-                 data_prefix=dict(img='train2017/'), pipeline=train_pipeline,
-                 filter_cfg=dict(filter_empty_gt=True), **dataset))
-val_dataloader = dict(
-    batch_size=4, num_workers=1, persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(ann_file='annotations/instances_val2017.json', test_mode=True,
-                 data_prefix=dict(img='val2017/'), pipeline=test_pipeline, **dataset))
+data_root = 'data/shapes/'
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **dataset))
+val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type='CocoMetric', metric=['bbox', 'segm'],
-    ann_file=data_root + 'annotations/instances_val2017.json')
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.05, fused=True),
-    clip_grad=dict(max_norm=2.0),
-    # with mmengine's own, the key would replace the rules for norms and biases
-    constructor='LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.,
-                       custom_keys={'backbone': dict(lr_mult=0.5)}))
+train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, T_max=max_epochs,
          eta_min=1e-5, convert_to_iter_based=True),
 ]
-custom_hooks = [dict(type='EpochSeedHook')]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=2))
-randomness = dict(seed=0)

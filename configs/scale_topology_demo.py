@@ -7,7 +7,7 @@ parameters; it shows what the tool does and leaves, and reproduces nothing of th
 """
 _base_ = './scale_topology_imagenet.py'
 
-test_cfg = dict(
+train_cfg = dict(
     targets=dict(params=[8e6, 12e6, 20e6]),
     stop=dict(params=30e6),
     constraint=dict(params=35e6),

@@ -8,29 +8,30 @@ the width, as the released code does; ``'paper'`` in ``setting`` measures the re
 and takes far longer. Ends when 100 M parameters are reached (the paper; the released code
 ends at 80 M) and measures nothing above 110 M (the released code). The images are noise,
 so that nothing needs to be downloaded; the paper's are ImageNet's: ``--cfg-options
-test_dataloader.dataset.data=data/imagenet/train``. ``randomness.seed`` is the seed.
+train_dataloader.dataset.data=data/imagenet/train``. ``randomness.seed`` is the seed.
 
 Expected: members near 29, 53 and 88 M parameters with configs. The paper's are (3,1,4,2) x
 88, (3,1,5,2) x 116 and (5,2,5,2) x 180 after 5 hours on a V100. No run gives two of these:
 from the first to the second it is one block and 32 % of width, more than a step, and no
-sequence of steps leads from either to the third (tests/test_search/test_scaling.py). Ours
+sequence of steps leads from either to the third (tests/test_scaling/test_growth.py). Ours
 near 88 M, seeds 0 to 2: (5,1,4,3) x 144, (5,1,5,2) x 148 and (5,1,4,3) x 132, in 32 minutes
 on two CPU cores without the random walks (docs/auto_scaling.md).
 """
 custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 default_scope = 'mmengine'
 
-model = dict(type='AsViT', arch='8,2,3|4,1,2|4,1,4|4,1,6|32')
+model = dict(type='SeedTopology', arch='8,2,3|4,1,2|4,1,4|4,1,6|32')
 # data='noise' is the default; not written here, so that a dict can take its place
-test_dataloader = dict(dataset=dict(type='ProbeImages'))
-test_evaluator = []
-test_cfg = dict(
+train_dataloader = dict(dataset=dict(type='ProbeImages'))
+train_cfg = dict(
     type='AutoScaleLoop',
     targets=dict(params=[29e6, 53e6, 88e6]),
     stop=dict(params=100e6),
     constraint=dict(params=110e6),
     setting=dict(protocol='released', image_size=224, repeats=5),
     random_walks=10)
+# nothing is optimised; a Runner with a train loop wants one
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.))
 
 # the loop logs a line a step by itself; nothing is trained, so nothing else applies
 default_hooks = dict(logger=None, timer=None, checkpoint=None, param_scheduler=None)

@@ -24,8 +24,7 @@ optim_wrapper = dict(optimizer=dict(type='Adam', lr=0.08))
 
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=10,
-                    max_keep_ckpts=2, save_param_scheduler=False))
+    checkpoint=None)  # what was measured is all the state there is
 log_processor = dict(by_epoch=False)
 # for TensorBoard add dict(type='TensorboardVisBackend')
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])

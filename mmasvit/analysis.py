@@ -11,9 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmasvit.errors import InputError
-from mmasvit.models.attention import WindowAttention
-from mmasvit.models.tokenizer import ReEmbedding
-from mmasvit.topology import TOKEN_STRIDE
+from mmasvit.geometry import TOKEN_STRIDE
+from mmasvit.models.as_vit import AsViT
 
 # Operators that multiply no matrices though neither pointwise nor views: reductions,
 # normalisation, resampling, selection, copies and creation.
@@ -57,12 +56,10 @@ class _UncountedOperators(TorchDispatchMode):
 
 
 def use_explicit_paths(model: nn.Module) -> None:
-    """Make As-ViT parts spell out what counters cannot see in fused operators."""
+    """Make each As-ViT spell out what counters cannot see in fused operators."""
     for module in model.modules():
-        if isinstance(module, WindowAttention):
-            module.attn_impl = 'explicit'
-        elif isinstance(module, ReEmbedding):
-            module.fused = False
+        if isinstance(module, AsViT):
+            module.set_attn_impl('explicit')
 
 
 @torch.no_grad()
@@ -72,8 +69,8 @@ def count_macs(run: Callable[[], object]) -> int:
     Biases, norms, softmax, activations and resampling are not counted.
 
     Args:
-        run: The call, for instance ``lambda: model(images)``. As-ViT parts must be on
-            their explicit paths (:func:`use_explicit_paths`).
+        run: The call, for instance ``lambda: model(images)``. Each As-ViT must be on
+            its explicit path (:func:`use_explicit_paths`).
 
     Raises:
         RuntimeError: If an operator runs that is neither counted nor known to multiply

@@ -6,11 +6,10 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
+from mmasvit.config_text import quotable
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
-from mmasvit.topology import FAMILY, PRETRAIN_IMG_SIZE, Topology
-
-NUM_CLASSES = 1000  # of ImageNet-1k
+from mmasvit.topology import FAMILY, Topology
 
 
 class Emitted(NamedTuple):
@@ -30,8 +29,8 @@ def suited_drop_path_rate(params: int) -> float:
     That of the shipped configs, which is Swin's at like size: 0.2, 0.3 and 0.5 at As-ViT-S,
     -B and -L, 0 for the seed; linear between them, in steps of 0.05.
     """
-    sizes = [topology.count_params(NUM_CLASSES) for topology in
-             (FAMILY[name] for name in ('seed', 'small', 'base', 'large'))]
+    sizes = [FAMILY[name].costs()['params']
+             for name in ('seed', 'small', 'base', 'large')]
     return round(float(np.interp(params, sizes, (0., .2, .3, .5))) * 20) / 20
 
 
@@ -61,10 +60,9 @@ def emit_configs(topology: Topology, folder: Union[str, Path], name: str,
     paths = Emitted(folder / f'asvit_{name}_in1k.py',
                     folder / f'cascade_asvit_{name}_coco.py')
     trained = f'work_dirs/{paths.classifier.stem}/epoch_300.pth'
-    params = topology.count_params(NUM_CLASSES) / 1e6
-    macs = topology.count_macs((PRETRAIN_IMG_SIZE, ) * 2, NUM_CLASSES) / 1e9
-    size = (f'{params:.2f} M parameters and {macs:.2f} G multiply-accumulates as a '
-            'classifier at 224 px.')
+    costs = topology.costs()
+    size = (f'{costs["params"] / 1e6:.2f} M parameters and {costs["macs"] / 1e9:.2f} G '
+            'multiply-accumulates as a classifier at 224 px.')
     train = 'bash tools/dist_train.sh'
     classifier, detector = map(_from_here, paths)
     _write(paths.classifier, 'asvit_in1k.py', f'''\
@@ -109,23 +107,17 @@ def _from_here(path: Path) -> str:
 
 
 def _write(path: Path, base: str, docstring: str, ending: str) -> None:
-    text = (_shipped_configs() / '_base_' / base).read_text(encoding='utf-8')
+    text = (shipped_configs() / '_base_' / base).read_text(encoding='utf-8')
     own = ast.parse(text).body[0]  # the base's docstring
     body = ''.join(text.splitlines(keepends=True)[own.end_lineno:])
     about = ast.get_docstring(ast.parse(text)).split('\n\n')
     recipe = '\n\n'.join(about[1:])
     with replacing(path) as temporary:
-        Path(temporary).write_text(f'"""{_quotable(docstring)}\n{recipe}\n"""\n'
+        Path(temporary).write_text(f'"""{quotable(docstring)}\n{recipe}\n"""\n'
                                    f'{body.lstrip()}\n{ending}', encoding='utf-8')
 
 
-def _quotable(text: str) -> str:
-    """Text, names of folders in it, as it can stand in a docstring."""
-    text = text.replace('\\', '\\\\').replace('"""', '\\"\\"\\"')
-    return text.encode('utf-8', 'backslashreplace').decode()
-
-
-def _shipped_configs() -> Path:
+def shipped_configs() -> Path:
     """The folder ``configs/`` of the checkout, or of the installed package."""
     package = Path(__file__).resolve().parent
     for folder in (package.parent / 'configs', package / '.mim' / 'configs'):

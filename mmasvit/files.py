@@ -6,7 +6,7 @@ import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, Sequence, Union
+from typing import IO, Dict, Iterator, Sequence, Union
 
 from mmasvit.errors import InputError
 
@@ -35,12 +35,27 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     try:
         yield temporary
         if not in_place:
+            # renamed before its content is on the disk, a power cut would leave it empty
+            sync(temporary)
             os.replace(temporary, target)
     except OSError as error:
         raise InputError(f'{path} cannot be written: {error.strerror or error}') from None
     finally:
         if not in_place and os.path.exists(temporary):
             os.remove(temporary)
+
+
+def sync(file: Union[str, Path, IO]) -> None:
+    """Have the disk keep what was written to an open file, a file or a folder."""
+    if isinstance(file, (str, Path)):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    else:
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Union[str, Path], value: dict) -> None:
@@ -52,6 +67,29 @@ def write_json(path: Union[str, Path], value: dict) -> None:
     with replacing(path) as temporary:
         Path(temporary).write_text(json.dumps(_finite(value), indent=2) + '\n',
                                    encoding='utf-8')
+
+
+def read_result(path: Path, what: str, needed: Sequence[str]) -> dict:
+    """Read the json file that a finished run of a kind leaves.
+
+    Args:
+        path: The file.
+        what: The kind of run, for the error.
+        needed: Entries that it must have.
+
+    Raises:
+        InputError: If it is not there, or has not all of them.
+    """
+    try:
+        result = json.loads(path.read_text(encoding='utf-8'))
+        for name in needed:
+            result[name]
+    except OSError as error:
+        raise InputError(f'{path.parent} holds no finished {what}: {error.strerror} '
+                         f'({path.name})') from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path} is damaged: {error}') from None
+    return result
 
 
 def _finite(value):

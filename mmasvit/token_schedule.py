@@ -1,22 +1,9 @@
 """When a run uses how many tokens, and what that costs (section 4, table 6)."""
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Sequence, Tuple
 
 from mmasvit.errors import InputError
-from mmasvit.topology import FAMILY, TOKEN_STRIDE, TOKEN_STRIDES, token_grids
-
-# Table 6 of the paper, its epochs counted from 0 here: milestones, saved FLOPs in %.
-TABLE_6: Dict[str, Tuple[Tuple[Tuple[int, int], ...], float]] = {
-    '1-40 | 41-70 | 71-300': (((0, 16), (40, 8), (70, 4)), 18.7),
-    '1-80 | 81-140 | 141-300': (((0, 16), (80, 8), (140, 4)), 37.4),
-    '1-120 | 121-210 | 211-300': (((0, 16), (120, 8), (210, 4)), 56.2),
-}
-TABLE_6_EPOCHS = 300
-# Its cost at fewer tokens, in % of full: section 4 prints the one at 4x; with it the rows
-# above give the one at 2x. Both lie 7.6 points above what the windows and widths of
-# As-ViT-L come to here, as if 1.7 G of its operations did not shrink with the tokens; the
-# paper does not say how they were counted.
-PAPER_RELATIVE_MACS = {16: '13.2 %', 8: '28.7 %, implied by its savings'}
+from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES, token_grids
 
 
 class TokenStage(NamedTuple):
@@ -142,19 +129,3 @@ def format_plan(stages: Sequence[TokenStage], size: Tuple[int, int],
     return (f'tokens planned: {format_costs(size, macs, what, spans, heading)}\n'
             f'saving of the whole run: {saving(stages, macs):.1%} of the '
             'multiply-accumulates at full tokens')
-
-
-def format_table_6() -> str:
-    """Table 6 of the paper as this project counts it, beside the paper's numbers."""
-    macs = {stride: FAMILY['large'].count_macs(token_stride=stride)
-            for stride in TOKEN_STRIDES}
-    lines = ['table 6, As-ViT-L at 224 px, 300 epochs: multiply-accumulates']
-    for stride, name in ((16, '4x'), (8, '2x')):
-        relative = macs[stride] / macs[TOKEN_STRIDE]
-        lines.append(f'  {name} fewer tokens a side: {relative:6.1%} of full '
-                     f'(paper: {PAPER_RELATIVE_MACS[stride]})')
-    lines.append(f'  {"epochs at 4x | 2x | full":>28}  {"saved":>6}  paper')
-    for name, (milestones, paper) in TABLE_6.items():
-        stages = TokenSchedule(milestones).stages(TABLE_6_EPOCHS)
-        lines.append(f'  {name:>28}  {saving(stages, macs):>6.1%}  {paper} %')
-    return '\n'.join(lines)

@@ -6,16 +6,16 @@ genotype text exists only at the edges (configs, command lines, files).
 """
 import re
 from dataclasses import dataclass
-from math import log, prod
-from typing import Dict, Iterator, NamedTuple, Tuple, Union
+from math import prod
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mmasvit.errors import InputError
+from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, WindowRule,
+                              plan_windows, token_grids, window_reaches)
 
-NUM_STAGES = 4
-TOKEN_STRIDE = 4  # full token resolution: one token per 4 x 4 pixels (section 3.1)
-TOKEN_STRIDES = (4, 8, 16)  # all that elastic re-tokenization offers (section 4)
+CONV_POS_KERNEL = 3  # edge of the convolution that tells tokens where they are
 MAX_WIDTH = 1024  # stage widths C, 2C, 4C, 8C stop growing here (released code)
-PRETRAIN_IMG_SIZE = 224  # the size whose windows the splits of a genotype divide
+NUM_CLASSES = 1000  # of ImageNet-1k, whose classifier the tables of the paper count
 
 # Table 1 of the paper, in the order of the genotype's text. S4 is always 1.
 SEARCH_SPACE: Dict[str, Tuple[int, ...]] = {
@@ -28,71 +28,6 @@ SEARCH_SPACE: Dict[str, Tuple[int, ...]] = {
 
 _FORM = ("'K,S,E,L|K,S,E,L|K,S,E,L|K,S,E,L|heads,C' (L and C may be left out), "
          "for example '8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180'")
-
-
-def space_size() -> int:
-    """Number of topologies in Table 1 (4,556,250)."""
-    return prod(len(choices) for choices in SEARCH_SPACE.values())
-
-
-def space_entropy() -> float:
-    """Entropy in nats of the uniform distribution over Table 1 (15.33)."""
-    return log(space_size())
-
-
-class Window(NamedTuple):
-    """How windows are laid along one side of a token grid.
-
-    Attributes:
-        edge: Window edge in tokens.
-        count: Windows laid; ``edge * count - tokens`` tokens are padding.
-    """
-    edge: int
-    count: int
-
-
-def lay_windows(tokens: int, pixels: int, splits: int,
-                pretrain_img_size: int = PRETRAIN_IMG_SIZE) -> Window:
-    """Lay windows of a fixed number of *pixels* along one side.
-
-    At ``pretrain_img_size`` a stage with S splits has S windows a side; any other input
-    gets as many windows as keep that window's size in pixels, at least one. Whatever the
-    stride of the tokens, a window therefore keeps its field of view.
-
-    Args:
-        tokens: Length of the side in tokens.
-        pixels: Length of the same side of the image in pixels.
-        splits: The stage's attention splits S.
-        pretrain_img_size: Side of the image that the splits refer to, in pixels.
-
-    Returns:
-        Window edge and count; no window consists of padding only.
-    """
-    # floor(pixels / (pretrain / splits) + 1 / 2), without leaving the integers
-    wanted = (2 * pixels * splits + pretrain_img_size) // (2 * pretrain_img_size)
-    edge = -(-tokens // max(1, wanted))
-    return Window(edge, -(-tokens // edge))
-
-
-def token_dilation(stride: int, kernel: int) -> int:
-    """Dilation that spreads the tokenizer's kernel as its tokens are spread (section 4).
-
-    Args:
-        stride: Pixels from token to token.
-        kernel: Edge K1 of the tokenizer's kernel, at least 2.
-    """
-    return round((stride / TOKEN_STRIDE - 1) * kernel / (kernel - 1)) + 1
-
-
-def token_grids(size: Tuple[int, int],
-                token_stride: int = TOKEN_STRIDE) -> Tuple[Tuple[int, int], ...]:
-    """Token grids ``(h, w)`` of the four stages for an image of ``size = (H, W)``."""
-    grid = tuple(-(-side // token_stride) for side in size)
-    grids = [grid]
-    for _ in range(NUM_STAGES - 1):
-        grid = tuple(-(-side // 2) for side in grid)
-        grids.append(grid)
-    return tuple(grids)
 
 
 @dataclass(frozen=True)
@@ -253,30 +188,42 @@ class Topology:
             chosen[name] in choices for name, choices in SEARCH_SPACE.items())
 
     def count_params(self, num_classes: int = 0, *, use_abs_pos_embed: bool = True,
+                     use_rel_pos_bias: bool = False, use_conv_pos_embed: bool = False,
                      pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                      out_indices: Tuple[int, ...] = (3, ),
-                     output_norm: bool = True) -> int:
+                     output_norm: bool = True,
+                     token_strides: Sequence[int] = (TOKEN_STRIDE, )) -> int:
         """Learnable parameters, equal to the built network's.
 
         Args:
             num_classes: Classes of a ``Linear -> Tanh -> Linear`` classifier whose
                 hidden width is the last stage's; 0 counts the backbone alone.
             use_abs_pos_embed: Whether positions are embedded.
-            pretrain_img_size: Side in pixels whose token grid the embedding covers.
+            use_rel_pos_bias: Whether attention has a bias for each offset.
+            use_conv_pos_embed: Whether blocks have a convolution of their tokens.
+            pretrain_img_size: Side in pixels whose token grid the embedding covers, and
+                whose windows the bias.
             out_indices: Stages that give an output; later ones are not built.
             output_norm: Whether each output has a LayerNorm of its own.
+            token_strides: Strides with norms of their own.
         """
         first, last = self.widths[0], self.widths[max(out_indices)]
-        total = 3 * first * self.kernels[0]**2 + first + 2 * first
+        total, normed = 3 * first * self.kernels[0]**2 + first, first
         if use_abs_pos_embed:
             total += first * (-(-pretrain_img_size // TOKEN_STRIDE))**2
-        for stage in self._built_stages(out_indices):
-            norms_and_biases = (4 * stage.width + 3 * stage.attn_dims + stage.width +
-                                stage.hidden + stage.width)
-            total += stage.depth * (stage.block_weights + norms_and_biases)
-            total += stage.reduction_weights + 2 * stage.reduction_features
+        reaches = window_reaches(self.splits, pretrain_img_size)
+        for stage, reach in zip(self._built_stages(out_indices), reaches):
+            biases = 3 * stage.attn_dims + stage.width + stage.hidden + stage.width
+            total += stage.depth * (stage.block_weights + biases)
+            total += stage.reduction_weights
+            normed += stage.depth * 2 * stage.width + stage.reduction_features
+            if use_rel_pos_bias:
+                total += stage.depth * stage.heads * (2 * reach + 1)**2
+            if use_conv_pos_embed:
+                total += stage.depth * stage.width * (CONV_POS_KERNEL**2 + 1)
         if output_norm:
-            total += sum(2 * self.widths[i] for i in out_indices)
+            normed += sum(self.widths[i] for i in out_indices)
+        total += len(token_strides) * 2 * normed
         if num_classes:
             total += last * (last + 1) + num_classes * (last + 1)
         return total
@@ -284,7 +231,9 @@ class Topology:
     def count_macs(self, size: Tuple[int, int] = (224, 224), num_classes: int = 0, *,
                    pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                    token_stride: int = TOKEN_STRIDE,
-                   out_indices: Tuple[int, ...] = (3, )) -> int:
+                   out_indices: Tuple[int, ...] = (3, ),
+                   windows: Optional[Sequence[Sequence[WindowRule]]] = None,
+                   use_conv_pos_embed: bool = False) -> int:
         """Multiply-accumulates of matrix products and convolutions for one image.
 
         What the network computes, so windows at a border that are smaller than the rest
@@ -296,27 +245,39 @@ class Topology:
             pretrain_img_size: Side in pixels that the splits refer to.
             token_stride: Stride of the tokenizer in pixels (section 4).
             out_indices: Stages that give an output; later ones are not computed.
+            windows: The rules of all blocks. Defaults to the published architecture's,
+                :func:`~mmasvit.geometry.plan_windows` of ``pretrain_img_size``.
+            use_conv_pos_embed: As in :meth:`count_params`.
         """
         grids = token_grids(size, token_stride)
         total = prod(grids[0]) * 3 * self.widths[0] * self.kernels[0]**2
-        for stage, grid in zip(self._built_stages(out_indices), grids):
+        windows = windows or plan_windows(self.splits, self.depths, pretrain_img_size)
+        for stage, grid, rules in zip(self._built_stages(out_indices), grids, windows):
             total += prod(grid) * stage.reduction_weights
-            edges = [lay_windows(tokens, pixels, stage.splits, pretrain_img_size).edge
-                     for tokens, pixels in zip(grid, size)]
-            # whole windows and, where the edge does not divide the grid, a smaller one
-            pairs = prod(tokens // edge * edge**2 + (tokens % edge)**2
-                         for tokens, edge in zip(grid, edges))
-            attention = 2 * pairs * stage.attn_dims
-            total += stage.depth * (prod(grid) * stage.block_weights + attention)
+            # pairs of tokens that meet in a window: along a side, each meets an edge
+            pairs = sum(prod(sum(run.length * run.edge for run in rule.runs(*side))
+                             for side in zip(grid, size)) for rule in rules)
+            total += stage.depth * prod(grid) * stage.block_weights
+            total += 2 * pairs * stage.attn_dims
+            if use_conv_pos_embed:
+                total += stage.depth * prod(grid) * stage.width * CONV_POS_KERNEL**2
         if num_classes:
             last = self.widths[max(out_indices)]
             total += last * (last + num_classes)
         return total
 
+    def costs(self) -> Dict[str, int]:
+        """Parameters and multiply-accumulates as tables 4, 5 and 7 count them.
+
+        The classifier with 1000 classes and position embedding on one image of 224 px.
+        """
+        return dict(params=self.count_params(NUM_CLASSES),
+                    macs=self.count_macs((PRETRAIN_IMG_SIZE, ) * 2, NUM_CLASSES))
+
     def _built_stages(self, out_indices: Tuple[int, ...]) -> Iterator['_StageSize']:
         for i in range(max(out_indices) + 1):
             yield _StageSize(
-                depth=self.depths[i], splits=self.splits[i], width=self.widths[i],
+                depth=self.depths[i], width=self.widths[i], heads=self.heads[i],
                 attn_dims=self.attn_dims[i], hidden=self.expansions[i] * self.widths[i],
                 reduction_features=self.kernels[i]**2 * self.widths[i - 1] if i else 0)
 
@@ -324,8 +285,8 @@ class Topology:
 class _StageSize(NamedTuple):
     """The numbers of one stage that its costs are made of."""
     depth: int
-    splits: int
     width: int
+    heads: int
     attn_dims: int
     hidden: int  # of the FFN
     reduction_features: int  # K * K * C_in of the re-embedding; 0 in the first stage

@@ -23,10 +23,11 @@ def checkout(tmp_path):
                        'configs/some_config.py': '', 'configs/_base_/some_base.py': '',
                        'tools/some_tool.py': '', 'tools/dist.sh': '',
                        'tools/__pycache__/some_tool.pyc': '',
+                       'scripts/some_script.py': '', 'README.md': 'What it is.',
                        'requirements/some.txt': '', 'tests/test_some.py': ''}.items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(text)
-    for name in ('setup.py', 'MANIFEST.in', 'mmasvit/version.py'):
+    for name in ('setup.py', 'MANIFEST.in', 'LICENSE', 'mmasvit/version.py'):
         shutil.copy(ROOT / name, copy / name)
     return copy
 
@@ -44,7 +45,13 @@ def assert_is_complete(wheel):
     assert {'mmasvit/.mim/configs/some_config.py', 'mmasvit/.mim/tools/some_tool.py',
             'mmasvit/.mim/configs/_base_/some_base.py', 'mmasvit/.mim/tools/dist.sh',
             'mmasvit/models/__init__.py'} <= names
-    assert not [name for name in names if '__pycache__' in name or 'test_' in name]
+    assert not [name for name in names if '__pycache__' in name or 'test_' in name
+                or 'some_script' in name]
+    metadata, = (name for name in names if name.endswith('.dist-info/METADATA'))
+    text = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert 'License: Apache-2.0\n' in text.replace('-Expression', '')
+    assert 'Requires-Python: >=3.11,<3.12\n' in text and 'What it is.' in text
+    assert [name for name in names if name.endswith('licenses/LICENSE')]
 
 
 def test_wheel_carries_configs_and_tools_for_mim(checkout):
@@ -74,8 +81,7 @@ def declared():
                'print(repr((d.install_requires, d.extras_require)))')
     shown = subprocess.run([sys.executable, '-c', f'import setuptools\n{program}'],
                            cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    required, extras = ast.literal_eval(shown.splitlines()[-1])
-    return required, [name for names in extras.values() for name in names]
+    return ast.literal_eval(shown.splitlines()[-1])
 
 
 def test_nothing_of_the_user_is_replaced():
@@ -86,15 +92,23 @@ def test_nothing_of_the_user_is_replaced():
         assert 'mm' not in requirement and 'torch' not in requirement
 
 
-def test_every_import_is_declared():
+def foreign(folder):
+    """What the files of a folder import that is neither Python's nor ours."""
     imported = set()
-    for path in (ROOT / 'mmasvit').rglob('*.py'):
+    ours = {'mmasvit'} | {path.stem for name in ('tools', 'scripts', 'tests')
+                          for path in (ROOT / name).rglob('*.py')}
+    for path in (ROOT / folder).rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split('.')[0])
+    return imported - set(sys.stdlib_module_names) - ours - BROUGHT_ALONG
+
+
+@pytest.mark.parametrize('folder, extra', [
+    ('mmasvit', 'detection'), ('tools', 'detection'), ('tests', 'tests')])
+def test_every_import_is_declared(folder, extra):
     required, extras = declared()
-    names = {requirement.split('>')[0] for requirement in required + extras}
-    foreign = imported - set(sys.stdlib_module_names) - {'mmasvit'} - BROUGHT_ALONG
-    assert foreign <= names
+    names = {requirement.split('>')[0] for requirement in required + extras[extra]}
+    assert foreign(folder) <= names

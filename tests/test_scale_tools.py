@@ -8,13 +8,7 @@ import subprocess
 import time
 
 import pytest
-from mmengine.config import Config
-from test_search_tools import wait_for_lines
-from test_tools import ROOT, command, fails, run
-
-from mmasvit.engine.launch import measuring
-from mmasvit.errors import InputError
-from mmasvit.search.work import MEASUREMENTS
+from helpers import ROOT, command, fails, run, wait_for_lines, works
 
 SCALE = 'tools/scale_topology.py'
 DEMO = 'configs/scale_topology_demo.py'
@@ -22,10 +16,10 @@ DEMO = 'configs/scale_topology_demo.py'
 
 def options(**more):
     """A scaling of seconds: two steps and a random walk."""
-    values = {'test_cfg.stop.params': 3.4e6, 'test_cfg.targets.params': '[3e6]',
-              'test_cfg.random_walks': 1, 'test_cfg.setting.image_size': 32,
-              'test_cfg.setting.repeats': 2, 'test_cfg.setting.num_images': 2,
-              'test_cfg.setting.num_angles': 3, **more}
+    values = {'train_cfg.stop.params': 3.4e6, 'train_cfg.targets.params': '[3e6]',
+              'train_cfg.random_walks': 1, 'train_cfg.setting.image_size': 32,
+              'train_cfg.setting.repeats': 2, 'train_cfg.setting.num_images': 2,
+              'train_cfg.setting.num_angles': 3, **more}
     return ['--cfg-options'] + [f'{key}={value}' for key, value in values.items()]
 
 
@@ -76,7 +70,7 @@ class TestBadInput:
     def test_limit_below_the_seed(self, tmp_path):
         assert 'is not above the seed topology' in fails(
             SCALE, DEMO, '--work-dir', tmp_path, *options(
-                **{'test_cfg.stop.params': 2e6}))
+                **{'train_cfg.stop.params': 2e6}))
         assert os.listdir(tmp_path) == []
 
     def test_what_was_there_stays(self, whole, tmp_path):
@@ -84,22 +78,16 @@ class TestBadInput:
         there = sorted(os.listdir(tmp_path / 'work'))
         assert 'choose another' in fails(
             SCALE, DEMO, '--work-dir', tmp_path / 'work', *options(
-                **{'test_cfg.setting.num_images': 3}))
+                **{'train_cfg.setting.num_images': 3}))
         assert sorted(os.listdir(tmp_path / 'work')) == there
 
-    def test_what_was_measured_stays(self, tmp_path):
-        with pytest.raises(InputError), measuring(Config(dict(work_dir=str(tmp_path)))):
-            (tmp_path / MEASUREMENTS).touch()
-            raise InputError('found while it ran')
-        assert os.listdir(tmp_path) == [MEASUREMENTS]
-
     def test_other_config(self, tmp_path):
-        assert "test_cfg.type must be 'AutoScaleLoop'" in fails(
+        assert "its train_cfg.type must be 'AutoScaleLoop'" in fails(
             SCALE, 'configs/asvit_tiny_shapes.py', '--work-dir', tmp_path)
 
     def test_unknown_and_missing_arguments(self, tmp_path):
-        assert "unknown keys ['walks'], missing keys []; expected targets, stop" in fails(
-            SCALE, DEMO, '--work-dir', tmp_path, *options(**{'test_cfg.walks': 3}))
+        assert 'train_cfg: unknown walks; expected some of setting, objective' in fails(
+            SCALE, DEMO, '--work-dir', tmp_path, *options(**{'train_cfg.walks': 3}))
         assert os.listdir(tmp_path) == []
 
 
@@ -107,7 +95,7 @@ class TestBadInput:
 def test_comparison(whole, tmp_path):
     tool = 'tools/compare_families.py'
     assert 'holds no finished scaling' in fails(tool, whole, tmp_path)
-    shown = run(tool, whole).stdout
+    shown = works(tool, whole)
     family = json.loads((whole / 'family.json').read_text())
     for member in family['members'][1:]:
         assert f's to {member["params"] / 1e6:.1f} M' in shown

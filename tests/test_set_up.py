@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted((ROOT / 'tools').glob('set_up*.py'))
-sys.path.insert(0, str(ROOT / 'tools'))  # where the scripts find each other
+SCRIPTS = sorted((ROOT / 'scripts').glob('set_up*.py'))
+sys.path.insert(0, str(ROOT / 'scripts'))  # where the scripts find each other
 
 import set_up  # noqa: E402
 import set_up_environment  # noqa: E402
 import set_up_machine as machine  # noqa: E402
 
-sys.path.remove(str(ROOT / 'tools'))
+sys.path.remove(str(ROOT / 'scripts'))
 
 KINDS = ('cpu', 'cuda')
 

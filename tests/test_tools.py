@@ -1,55 +1,27 @@
 """The command line tools as a user calls them: real processes, real data, small."""
 import json
 import os
-import runpy
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT, command, fails, load, run, works
 from PIL import Image
 
 from mmasvit.errors import InputError
 
-ROOT = Path(__file__).parent.parent
 DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
 CLASSIFIER = 'configs/asvit_tiny_shapes.py'
-
-
-def command(*words, processes=0):
-    start = [sys.executable]
-    if processes:
-        start += ['-m', 'torch.distributed.run', '--standalone',
-                  f'--nproc_per_node={processes}']
-    return start + [str(word) for word in words]
-
-
-def run(*words, processes=0, status=0):
-    """Run a tool and return what it printed; its exit status is checked."""
-    done = subprocess.run(command(*words, processes=processes), cwd=ROOT, text=True,
-                          capture_output=True, stdin=subprocess.DEVNULL,
-                          env=dict(os.environ, OMP_NUM_THREADS='1'))
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def fails(*words):
-    """The one line that a tool prints for bad input."""
-    lines = run(*words, status=2).stderr.strip().splitlines()
-    errors = [line for line in lines if line.startswith('error: ')]
-    assert len(errors) == 1 and lines[-1] == errors[0], lines
-    assert not any('Traceback' in line for line in lines)
-    return errors[0]
 
 
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data') / 'shapes'
-    run('tools/make_shapes_coco.py', folder, '--images', 16, '--val-images', 8,
-        '--size', 128, '--crops', 64)
+    works('tools/make_shapes_coco.py', folder, '--images', 16, '--val-images', 8,
+          '--size', 128, '--crops', 64)
     return folder
 
 
@@ -195,8 +167,8 @@ def test_get_flops_counts_what_the_closed_form_says(tmp_path):
     from mmasvit import Topology
     from mmasvit.topology import FAMILY
     out = tmp_path / 'flops.json'
-    run('tools/get_flops.py', 'configs/asvit_small_in1k.py', '--shape', 100, 76,
-        '--out', out)
+    works('tools/get_flops.py', 'configs/asvit_small_in1k.py', '--shape', 100, 76,
+          '--out', out)
     counted = json.loads(out.read_text())
     small: Topology = FAMILY['small']
     assert counted['params'] == small.count_params(1000)
@@ -207,7 +179,7 @@ def test_get_flops_counts_what_the_closed_form_says(tmp_path):
 
 def test_get_flops_counts_a_detector(tmp_path):
     out = tmp_path / 'flops.json'
-    run('tools/get_flops.py', DETECTOR, '--shape', 64, '--out', out)
+    works('tools/get_flops.py', DETECTOR, '--shape', 64, '--out', out)
     counted = json.loads(out.read_text())
     assert counted['backbone_macs'] < counted['macs']
     assert counted['backbone_params'] < counted['params']
@@ -243,7 +215,7 @@ class TestPlanTokens:
 
     def test_large(self):
         config = 'configs/asvit_large_in1k_elastic37.py'
-        printed = run('tools/plan_tokens.py', config).stdout
+        printed = works('tools/plan_tokens.py', config)
         for words in ('0 to 80 16 14 x 14 1.245 5.6%', '80 to 140 8 28 x 28 4.710 21.1%',
                       '140 to 300 4 56 x 56 22.356 100.0%', 'whole run: 41.0%',
                       '5.6% of full (paper: 13.2 %)',
@@ -252,7 +224,7 @@ class TestPlanTokens:
 
     def test_prints_what_the_run_prints(self, shapes, tmp_path):
         config = 'configs/cascade_asvit_tiny_shapes_elastic.py'
-        planned = run('tools/plan_tokens.py', config, '--whole').stdout.splitlines()
+        planned = works('tools/plan_tokens.py', config, '--whole').splitlines()
         started = run('tools/train.py', config, '--work-dir', tmp_path, '--no-data-check',
                       *detector_options(shapes, **{
                           'train_dataloader.dataset.indices': 2,
@@ -263,7 +235,7 @@ class TestPlanTokens:
         assert 'neck and heads' in planned[6]
 
     def test_without_a_schedule(self):
-        printed = run('tools/plan_tokens.py', CLASSIFIER, '--shape', 64, 96).stdout
+        printed = works('tools/plan_tokens.py', CLASSIFIER, '--shape', 64, 96)
         assert 'has no ElasticTokenHook' in printed and '64 x 96 px' in printed
         assert 'table 6' in printed
 
@@ -368,7 +340,7 @@ class TestBadInput:
         assert not (tmp_path / 'out').exists()
 
     def test_names_and_numbers_of_detected_images(self, tmp_path):
-        tool = runpy.run_path(str(ROOT / 'tools/detect_image.py'))
+        tool = load('tools/detect_image.py')
         paths = [tmp_path / name for name in ('a.jpg', 'a.png', 'b.jpg')]
         for path in paths:
             path.touch()

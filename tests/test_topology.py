@@ -2,7 +2,6 @@
 import math
 import random
 from dataclasses import FrozenInstanceError, replace
-from itertools import product
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ import mmasvit
 from mmasvit import AsViT, Topology
 from mmasvit.analysis import use_explicit_paths
 from mmasvit.errors import InputError
-from mmasvit.topology import (FAMILY, SEARCH_SPACE, lay_windows, space_entropy,
-                              space_size, token_grids)
+from mmasvit.geometry import lay_windows, token_grids
+from mmasvit.topology import FAMILY, SEARCH_SPACE
 
 LARGE = '8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180'
 # narrow, so that it runs fast, with uneven heads and splits that rarely divide a grid
@@ -163,9 +162,8 @@ def test_unknown_arch_names_the_family():
 
 
 def test_search_space_is_table_1():
-    assert space_size() == 4_556_250
-    assert round(space_entropy(), 2) == 15.33
-    assert math.exp(space_entropy()) == pytest.approx(4_556_250)
+    assert math.prod(map(len, SEARCH_SPACE.values())) == 4_556_250
+    assert round(math.log(4_556_250), 2) == 15.33
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -202,53 +200,6 @@ def test_heads_may_leave_channels_over():
     assert topology.heads == (4, 8, 16, 32)
     assert topology.head_dims == (2, 2, 2, 2)
     assert topology.attn_dims == (8, 16, 32, 64)
-
-
-@pytest.mark.parametrize('size, stride, grids', [
-    ((224, 224), 4, ((56, 56), (28, 28), (14, 14), (7, 7))),
-    ((256, 309), 4, ((64, 78), (32, 39), (16, 20), (8, 10))),
-    ((511, 511), 16, ((32, 32), (16, 16), (8, 8), (4, 4))),
-    ((4, 5), 4, ((1, 2), (1, 1), (1, 1), (1, 1))),
-])
-def test_token_grids_round_up(size, stride, grids):
-    assert token_grids(size, stride) == grids
-
-
-# ---------------------------------------------------------------------------- windows
-
-
-def test_windows_by_brute_force():
-    """Every window holds a token; counts and edges follow the rule in pixels."""
-    for splits, stride, pretrain in product(range(1, 9), (4, 8, 16, 32), (64, 224)):
-        for pixels in (*range(stride, 700, 5), 1024, 1333, 2048):
-            tokens = -(-pixels // stride)
-            edge, count = lay_windows(tokens, pixels, splits, pretrain)
-            wanted = max(1, math.floor(pixels / (pretrain / splits) + 0.5))
-            assert edge == math.ceil(tokens / wanted)
-            assert (count - 1) * edge < tokens <= count * edge
-            assert 1 <= edge and 1 <= count <= wanted
-
-
-def test_windows_of_detection():
-    large = FAMILY['large']
-    assert [lay_windows(grid[0], 1024, splits).edge
-            for grid, splits in zip(token_grids((1024, 1024)), large.splits)
-            ] == [29, 26, 13, 7]
-
-
-@pytest.mark.parametrize('splits', [1, 2, 4, 8])
-@pytest.mark.parametrize('pretrain', [64, 224, 256])
-def test_splits_are_met_at_the_size_of_pre_training(splits, pretrain):
-    tokens = pretrain // 4
-    edge, count = lay_windows(tokens, pretrain, splits, pretrain)
-    assert (edge, count) == (tokens // splits, splits)
-
-
-def test_field_of_view_does_not_depend_on_the_token_stride():
-    for pixels in (224, 448, 896):
-        fields = {stride * lay_windows(pixels // stride, pixels, 2).edge
-                  for stride in (4, 8, 16)}
-        assert fields == {112}
 
 
 # ------------------------------------------------------------------------------ costs

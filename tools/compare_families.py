@@ -1,19 +1,17 @@
 """Families from auto-scaling side by side: beside the paper's, random scaling, and time."""
 import argparse
 import os
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
-from mmasvit.errors import one_line_errors
-from mmasvit.tables import print_table
-from mmasvit.topology import FAMILY
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _cli.Parser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='DIR',
                         help='work directories of tools/scale_topology.py')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def in_short(depths: Sequence[int], embed_dims: int, params: int, macs: int) -> str:
@@ -30,7 +28,8 @@ def kind(family) -> List[str]:
 
 def targets_table(families) -> None:
     """A row per family, a column per target."""
-    from mmasvit.search.space import table_costs
+    from mmasvit.tables import print_table
+    from mmasvit.topology import FAMILY
     targets = list(dict.fromkeys((row['cost'], row['target']) for family in families
                                  for row in family.result['targets']))
     rows = []
@@ -42,10 +41,10 @@ def targets_table(families) -> None:
                        for target in targets)])
     for name in ('small', 'base', 'large'):
         member = FAMILY[name]
-        near = [abs(size - table_costs(member)[cost]) < 0.05 * size
+        near = [abs(size - member.costs()[cost]) < 0.05 * size
                 for cost, size in targets]
         if any(near):
-            cell = in_short(member.depths, member.embed_dims, **table_costs(member))
+            cell = in_short(member.depths, member.embed_dims, **member.costs())
             rows.append([f'paper, {name}', '', '', '', '',
                          *(cell if close else '' for close in near)])
     print_table('the largest member not above each target: depths x C, parameters, '
@@ -56,6 +55,7 @@ def targets_table(families) -> None:
 
 def random_table(families) -> None:
     """A row per family, size and measure."""
+    from mmasvit.tables import print_table
     rows = []
     for family in families:
         for row in family.result['comparison']:
@@ -73,8 +73,8 @@ def random_table(families) -> None:
 
 def time_table(families) -> None:
     """A row per step, a column per family."""
-    columns = [family.result['seconds']['steps (sum over processes)']
-               for family in families]
+    from mmasvit.tables import print_table
+    columns = [family.result['seconds']['steps'] for family in families]
     rows = []
     for number in range(max(map(len, columns))):
         row = [str(number + 1)]
@@ -85,9 +85,9 @@ def time_table(families) -> None:
                        if reaches else '')
         rows.append(row)
     sums = [('steps', [sum(column) for column in columns]),
-            ('random scalings', [family.result['seconds'][
-                'random scalings (sum over processes)'] for family in families]),
-            ('the last run, by the clock', [family.result['seconds']['total']
+            ('random scalings', [family.result['seconds']['random']
+                                 for family in families]),
+            ('the last run, by the clock', [family.result['seconds']['clock']
                                             for family in families])]
     for label, seconds in sums:
         rows.append([label, *(f'{value / 60:.1f} min' for value in seconds)])
@@ -95,10 +95,9 @@ def time_table(families) -> None:
         'step', *(family.folder for family in families)], rows)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Read everything, print the tables."""
-    args = parse_args()
-    from mmasvit.search.family import read_family
+    from mmasvit.scaling.report import read_family
     folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
     families = [read_family(folder) for folder in folders]
     targets_table(families)
@@ -107,5 +106,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

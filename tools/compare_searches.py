@@ -1,28 +1,24 @@
 """Compare finished topology searches: table 3 over seeds, and strategies by score."""
 import argparse
 import os
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
-from mmasvit.tables import print_table
-
-# Mean and deviation over mean in table 3 of the paper.
-PAPER = {'K1': (7.3, 0.1), 'K2': (4, 0), 'K3': (4, 0), 'K4': (4, 0), 'E1': (3.3, 0.4),
-         'E2': (3.9, 0.4), 'E3': (4.2, 0.3), 'E4': (5.2, 0.2), 'S1': (4, 0.6),
-         'S2': (2.7, 0.5), 'S3': (1.5, 0.3), 'heads': (42.7, 0.5)}
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _cli.Parser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='DIR',
                         help='work directories of tools/search_topology.py')
     parser.add_argument('--out', metavar='FILE.png', help='draw the scores over the '
                         'evaluations; the searches must share a setting')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def searches_table(groups) -> None:
     """A row per search."""
+    from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
         for search in searches:
@@ -31,15 +27,17 @@ def searches_table(groups) -> None:
                 change = f'{result["entropy_of_space"]:.2f} to {result["entropy"]:.2f}'
             rows.append([name, str(result['seed']), result['topology'],
                          result['best_seen']['topology'], change,
-                         f'{result["seconds"]["total"] / 60:.1f}'])
-    print_table('searches', ['', 'seed', 'found', 'best seen', 'entropy', 'minutes'], rows)
+                         f'{sum(result["seconds"]["measures"].values()) / 60:.1f}'])
+    print_table('searches; minutes of measuring, summed over processes', ['', 'seed', 'found', 'best seen', 'entropy', 'minutes'], rows)
 
 
 def table_3(groups) -> None:
     """A column per kind of search: mean over seeds (deviation over mean)."""
+    from mmasvit.paper import TABLE_3
     from mmasvit.search.comparison import found_values, policy_values
+    from mmasvit.tables import print_table
     columns = {'paper': {name: f'{mean:.1f} ({relative:.1f})'
-                         for name, (mean, relative) in PAPER.items()}}
+                         for name, (mean, relative) in TABLE_3.items()}}
     for name, searches in groups.items():
         for which, values in (('found', found_values(searches)),
                               ('policy', policy_values(searches))):
@@ -50,12 +48,13 @@ def table_3(groups) -> None:
                     for choice, spread in values.items()}
     print_table('table 3', ['', *columns],
                 [[choice, *(column[choice] for column in columns.values())]
-                 for choice in PAPER])
+                 for choice in TABLE_3])
 
 
 def scores_table(groups, rated) -> None:
     """A row per kind of search, with the spread over seeds."""
-    from mmasvit.search.comparison import Spread
+    from mmasvit.stats import Spread
+    from mmasvit.tables import print_table
     rows = []
     for name, searches in groups.items():
         histories = [rated[search.folder] for search in searches]
@@ -72,14 +71,14 @@ def scores_table(groups, rated) -> None:
                 rows)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Read everything, print the tables, draw the figure."""
-    args = parse_args()
     import numpy as np
 
+    from mmasvit.errors import InputError
     from mmasvit.search.comparison import group, rate
-    from mmasvit.search.figures import plot_comparison
-    from mmasvit.search.results import read_results
+    from mmasvit.search.figure import plot_comparison
+    from mmasvit.search.report import read_results
     folders = dict.fromkeys(map(os.path.normpath, args.work_dirs))
     searches = [read_results(folder) for folder in folders]
     groups = group(searches)
@@ -102,5 +101,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

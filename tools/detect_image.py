@@ -12,16 +12,16 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _cli.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the detector')
     parser.add_argument('checkpoint', help='its checkpoint')
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
                         help='draw what scores at least this (default: %(default)s); the '
                         'json holds everything')
     parser.add_argument('--device', help='such as cuda:0 or cpu; default: a GPU if any')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def find_images(path: str, out: str) -> List[Path]:
@@ -46,7 +46,8 @@ def find_images(path: str, out: str) -> List[Path]:
     Raises:
         InputError: If there is none, or one is missing or damaged.
     """
-    from mmasvit.datasets.checks import check_images
+    from mmasvit.coco.images import check_images
+    from mmasvit.errors import InputError
     if os.path.isdir(path):
         written = Path(out).resolve()
         nested = Path(path).resolve() in written.parents
@@ -69,6 +70,7 @@ def name_pictures(images: List[Path], root: Path, folder: str) -> List[Path]:
     Raises:
         InputError: If two would go to one place, or one to an image's own.
     """
+    from mmasvit.errors import InputError
     pictures = [Path(folder, image.relative_to(root).with_suffix('.jpg'))
                 for image in images]
     sources = {image.resolve(): image for image in images}
@@ -99,6 +101,7 @@ def name_classes(model, cfg, checkpoint: dict) -> Tuple[str, ...]:
         InputError: If there are none for as many classes as the detector predicts.
     """
     from mmasvit.engine import checkpoints
+    from mmasvit.errors import InputError
     classes = checkpoints.classes_of(checkpoint) or checkpoints.classes_of_config(cfg)
     heads = [part.num_classes for name, part in model.named_modules()
              if re.search(r'(^|roi_head\.)bbox_head(\.\d+)?$', name)
@@ -115,9 +118,9 @@ def category_ids(cfg, classes: List[str]) -> Dict[str, int]:
     """Ids of the classes: the dataset's own if its annotation file is at hand."""
     ann_file = (cfg.get('test_evaluator') or {}).get('ann_file')
     if ann_file and os.path.isfile(ann_file):
-        from mmasvit.datasets.checks import read_coco
+        from mmasvit.coco.annotations import CocoFile
         known = {category['name']: category['id']
-                 for category in read_coco(ann_file, classes)['categories']}
+                 for category in CocoFile.read(ann_file).categories}
         if set(classes) <= set(known):
             return {name: known[name] for name in classes}
     return {name: number for number, name in enumerate(classes, 1)}
@@ -144,15 +147,15 @@ def to_coco(instances, image_id: int, file_name: str, ids: List[int]) -> List[di
     return results
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check the input, detect, draw, write."""
-    args = parse_args()
     import torch
 
     from mmasvit.analysis import is_detector
     from mmasvit.engine import checkpoints
     from mmasvit.engine.launch import load_config
     from mmasvit.engine.preflight import check_checkpoint, check_device, check_writable
+    from mmasvit.errors import InputError
     from mmasvit.files import replacing
     images = find_images(args.images, args.out)
     root = Path(args.images) if os.path.isdir(args.images) else images[0].parent
@@ -200,5 +203,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

@@ -8,20 +8,20 @@ whole model cannot be counted, a line says so, and the backbone is.
 """
 import argparse
 import sys
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_config_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser)
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_config_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
                         help='height and width, or one number for both; default: 224, or '
                         '1024 for a detector')
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers there')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def measure(cfg, shape) -> dict:
@@ -38,6 +38,7 @@ def measure(cfg, shape) -> dict:
     import torch
 
     from mmasvit import analysis
+    from mmasvit.errors import InputError
     size = analysis.counting_size(cfg, shape)
     model = analysis.build_to_count(cfg)
     backbone, images = analysis.find_backbone(model), torch.rand(1, 3, *size)
@@ -52,9 +53,8 @@ def measure(cfg, shape) -> dict:
                 backbone_macs=backbone_macs, shape=list(size))
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Print the numbers, and write them if asked to."""
-    args = parse_args()
     from rich.console import Console
     from rich.table import Table
 
@@ -76,5 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

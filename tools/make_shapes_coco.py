@@ -8,37 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional
 
-from rich.console import Console
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
-                           TimeRemainingColumn)
-
-from mmasvit.datasets.crops import check_crop_size, make_classification_crops
-from mmasvit.datasets.shapes_coco import ShapesSettings, make_shapes_coco
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others of the tool."""
-
-    def error(self, message: str) -> None:
-        """Raise the message instead of printing the usage and leaving."""
-        raise InputError(message)
-
-
-def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
-    """Read the command line; raise an InputError if it is wrong."""
-    default = ShapesSettings()
-    parser = Parser(
-        prog='make_shapes_coco',
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = _cli.Parser(
         description='Generate an instance set of textured shapes in the layout of '
         'COCO 2017. The same settings give the same bytes.')
     parser.add_argument(
         'out_dir', metavar='OUT_DIR', help='absent, empty, or holding the same set')
     for flag, value, metavar, what in (
-            ('--images', default.images, 'N', 'training images'),
-            ('--val-images', default.val_images, 'M', 'held-out images'),
-            ('--size', default.size, 'PX', 'side of the square images'),
-            ('--seed', default.seed, 'S', 'seed of everything')):
+            ('--images', 4000, 'N', 'training images'),
+            ('--val-images', 200, 'M', 'held-out images'),
+            ('--size', 256, 'PX', 'side of the square images'),
+            ('--seed', 0, 'S', 'seed of everything')):
         parser.add_argument(
             flag, type=int, default=value, metavar=metavar,
             help=f'{what} (default: {value})')
@@ -52,6 +36,9 @@ def parse_args(argv: Optional[List[str]]) -> argparse.Namespace:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr if that is a terminal; give the function that moves it."""
+    from rich.console import Console
+    from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
+                               TimeRemainingColumn)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())
     console = Console(stderr=True)
@@ -64,6 +51,8 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def make(args: argparse.Namespace) -> None:
     """Write what the command line asks for and is not there."""
+    from mmasvit.shapes.crops import check_crop_size, make_classification_crops
+    from mmasvit.shapes.coco import ShapesSettings, make_shapes_coco
     settings = ShapesSettings(args.images, args.val_images, args.size, args.seed)
     if args.crops is not None:
         check_crop_size(args.crops)
@@ -79,14 +68,14 @@ def make(args: argparse.Namespace) -> None:
               + ('written' if new else 'already there'))
 
 
-def main(argv: Optional[List[str]] = None) -> None:
+def main(args: argparse.Namespace) -> None:
     """Run the tool."""
-    with one_line_errors():
-        try:
-            make(parse_args(argv))
-        except OSError as error:
-            raise InputError(error) from None
+    from mmasvit.errors import InputError
+    try:
+        make(args)
+    except OSError as error:
+        raise InputError(error) from None
 
 
 if __name__ == '__main__':
-    main()
+    _cli.run(main, parse_args())

@@ -1,13 +1,14 @@
 """Measure one untrained topology: every complexity measure, as a table and json."""
 import argparse
 from pathlib import Path
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _cli.Parser(description=__doc__)
     parser.add_argument('genotype', help="genotype text such as '8,2,3|4,1,2|4,1,4|4,1,6|"
                         "32', or a member's name")
     parser.add_argument('--protocol', choices=('released', 'paper'), default='released',
@@ -28,12 +29,11 @@ def parse_args() -> argparse.Namespace:
                         help='measure kernels, splits, ratios and heads that the search '
                         'space (table 1) does not contain')
     parser.add_argument('--out', metavar='FILE.json', help='also write the numbers there')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check, measure, print."""
-    args = parse_args()
     from rich.console import Console
     from rich.progress import track
 
@@ -42,6 +42,7 @@ def main() -> None:
     from mmasvit.complexity.evaluate import check_measures
     from mmasvit.datasets import ProbeImages
     from mmasvit.engine.preflight import check_device, check_writable
+    from mmasvit.errors import InputError
     from mmasvit.files import write_json
     from mmasvit.tables import print_table
     topology = Topology.of(args.genotype)
@@ -75,5 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

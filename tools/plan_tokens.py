@@ -5,22 +5,22 @@ convolutions of the backbone, forward, per image. Below it stands table 6 of the
 this project counts it, beside the paper's numbers.
 """
 import argparse
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_config_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_arguments(parser)
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_config_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', metavar='PX',
                         help='height and width, or one number for both; default: the '
                         "hook's img_size, or else 224, or 1024 for a detector")
     parser.add_argument('--whole', action='store_true',
                         help='also count neck and heads, by running the model once (a '
                         'minute or more for a large detector)')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def find_hook(cfg):
@@ -30,6 +30,7 @@ def find_hook(cfg):
         InputError: If it has one that cannot be built.
     """
     from mmasvit import ElasticTokenHook
+    from mmasvit.errors import InputError
     for hook in cfg.get('custom_hooks') or ():
         if hook['type'] in ('ElasticTokenHook', ElasticTokenHook):
             options = {key: value for key, value in hook.items()
@@ -46,6 +47,7 @@ def find_stages(cfg, hook) -> tuple:
     Raises:
         InputError: If the config does not say how long the run is.
     """
+    from mmasvit.errors import InputError
     unit = 'epoch' if hook.by_epoch else 'iteration'
     length = cfg.train_cfg.get(f'max_{"epochs" if hook.by_epoch else "iters"}')
     if length is None:
@@ -54,15 +56,34 @@ def find_stages(cfg, hook) -> tuple:
     return hook.schedule.stages(length, unit), unit
 
 
-def main() -> None:
+def format_table_6() -> str:
+    """Table 6 of the paper as this project counts it, beside the paper's numbers."""
+    from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES
+    from mmasvit.paper import RELATIVE_MACS, TABLE_6, TABLE_6_EPOCHS
+    from mmasvit.token_schedule import TokenSchedule, saving
+    from mmasvit.topology import FAMILY
+    macs = {stride: FAMILY['large'].count_macs(token_stride=stride)
+            for stride in TOKEN_STRIDES}
+    lines = ['table 6, As-ViT-L at 224 px, 300 epochs: multiply-accumulates']
+    for stride, name in ((16, '4x'), (8, '2x')):
+        relative = macs[stride] / macs[TOKEN_STRIDE]
+        implied = '' if stride == 16 else ', implied by its savings'
+        lines.append(f'  {name} fewer tokens a side: {relative:6.1%} of full '
+                     f'(paper: {RELATIVE_MACS[stride]} %{implied})')
+    lines.append(f'  {"epochs at 4x | 2x | full":>28}  {"saved":>6}  paper')
+    for name, (milestones, paper) in TABLE_6.items():
+        stages = TokenSchedule(milestones).stages(TABLE_6_EPOCHS)
+        lines.append(f'  {name:>28}  {saving(stages, macs):>6.1%}  {paper} %')
+    return '\n'.join(lines)
+
+
+def main(args: argparse.Namespace) -> None:
     """Print the plan and table 6."""
-    args = parse_args()
     from mmasvit import analysis
     from mmasvit.engine.hooks.elastic_tokens import count_backbones, find_elastic
     from mmasvit.engine.launch import load_config
-    from mmasvit.token_schedule import (format_costs, format_plan, format_table_6,
-                                        saving)
-    from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES
+    from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES
+    from mmasvit.token_schedule import format_costs, format_plan, saving
     shape = analysis.check_shape(args.shape, least=max(TOKEN_STRIDES))
     cfg = load_config(args.config, args.cfg_options)
     hook = find_hook(cfg)
@@ -88,5 +109,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

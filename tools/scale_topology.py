@@ -1,32 +1,28 @@
 """Grow a topology to every size without training; write the family and configs for it."""
 import argparse
+from typing import List, Optional
 
-from mmasvit.errors import one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_run_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    parser.add_argument('--resume', action='store_true',
-                        help='go on after an interruption; so does a run without it, '
-                        'since nothing in the work directory is measured twice')
-    return parser.parse_args()
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_run_arguments(parser)
+    _cli.add_replay_argument(parser)
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then scale."""
-    args = parse_args()
     from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
-    preflight.check_loop(cfg, 'AutoScaleLoop', 'test_cfg')
+    preflight.check_loop(cfg, 'AutoScaleLoop')
     launch.prepare(cfg, args)
     with launch.measuring(cfg):
-        launch.build_runner(cfg).test()
+        launch.build_runner(cfg).train()
     launch.leave()
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

@@ -1,31 +1,28 @@
 """Search a topology without training; write it, the evidence, and configs for it."""
 import argparse
+from typing import List, Optional
 
-from mmasvit.errors import one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import add_resume_argument, add_run_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    add_resume_argument(parser)
-    return parser.parse_args()
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_run_arguments(parser)
+    _cli.add_replay_argument(parser)
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then search."""
-    args = parse_args()
     from mmasvit.engine import launch, preflight
     cfg = launch.load_config(args.config, args.cfg_options)
     preflight.check_loop(cfg, 'TopologySearchLoop')
     launch.prepare(cfg, args)
-    launch.set_resume(cfg, args)
     with launch.measuring(cfg):
         launch.build_runner(cfg).train()
     launch.leave()
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

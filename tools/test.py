@@ -1,16 +1,16 @@
 """Evaluate a checkpoint on the test data of a config."""
 import argparse
 import os
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line; the flags are mmdet's."""
-    from mmasvit.engine.launch import add_data_argument, add_run_arguments
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    add_data_argument(parser)
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_run_arguments(parser)
+    _cli.add_data_argument(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE.pkl',
                         help='keep the predictions for offline evaluation')
@@ -21,11 +21,12 @@ def parse_args() -> argparse.Namespace:
                         help='seconds that --show shows a picture')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: the '
                         "config's tta_model and tta_pipeline, or else mirror images")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def draw(cfg, args: argparse.Namespace) -> None:
     """Switch the config's visualisation hook on."""
+    from mmasvit.errors import InputError
     hook = cfg.default_hooks.get('visualization')
     if hook is None:
         raise InputError(f'--show: config {args.config} has no '
@@ -42,11 +43,11 @@ def draw(cfg, args: argparse.Namespace) -> None:
             type='mmengine.PicturePerImageHook', hook=hook, out_dir=folder)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check what can be checked first, then evaluate."""
-    args = parse_args()
     from mmasvit.engine import checkpoints, launch, preflight
     from mmasvit.engine.tta import use_tta
+    from mmasvit.errors import InputError
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out must end in .pkl or .pickle, got {args.out}')
     cfg = launch.load_config(args.config, args.cfg_options)
@@ -70,5 +71,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

@@ -1,29 +1,32 @@
 """Train the model of a config: detector, classifier, or anything else that runs."""
 import argparse
+import os
+from typing import List, Optional
 
-from mmasvit.errors import InputError, one_line_errors
+import _cli
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    from mmasvit.engine.launch import (add_data_argument, add_resume_argument,
-                                       add_run_arguments)
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    add_resume_argument(parser)
-    add_data_argument(parser)
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_run_arguments(parser)
+    _cli.add_resume_argument(parser)
+    _cli.add_data_argument(parser)
     parser.add_argument('--amp', action='store_true',
                         help='train under bfloat16 autocast')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate with the batch in use')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(args: argparse.Namespace) -> None:
     """Check everything that can be checked first, then train."""
-    args = parse_args()
+    from mmengine.dist import is_main_process
+
     from mmasvit.engine import checkpoints, launch, preflight
     from mmasvit.engine.optimizers import use_bf16
+    from mmasvit.errors import InputError
+    from mmasvit.files import write_json
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.amp:
         use_bf16(cfg.optim_wrapper)
@@ -38,8 +41,10 @@ def main() -> None:
     if checkpoint and cfg.get('resume'):
         checkpoints.check_resumable(checkpoint, cfg.load_from)
         checkpoints.refuse_other_classes(cfg, checkpoint, cfg.load_from)
-    preflight.check_data(cfg, images=not args.no_data_check)
-    with launch.refusing(cfg):
+    with launch.training(cfg):
+        data = preflight.check_data(cfg, images=not args.no_data_check)
+        if is_main_process():
+            write_json(os.path.join(cfg.work_dir, launch.DATA_FILE), data.to_json())
         runner = launch.build_runner(cfg)
         if checkpoint:
             checkpoints.check_fit(runner.model, checkpoint, cfg.load_from,
@@ -49,5 +54,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_line_errors():
-        main()
+    _cli.run(main, parse_args())

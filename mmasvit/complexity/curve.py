@@ -52,7 +52,8 @@ def curve_derivatives(features: Features, basis: Tensor, theta: Tensor,
 
     Args:
         features: The network, ``(n, *shape)`` to ``(n, D)``, each input for itself. If
-            it has the methods ``first_map`` (linear) and ``rest`` with
+            it has a method ``split_linear`` that takes height and width of the inputs and
+            returns ``first_map`` (linear) and ``rest`` with
             ``features(x) == rest(first_map(x))``, the first is run on the basis only:
             the circle's image under it is again a circle.
         basis: Orthonormal ``u0`` and ``u1``, ``(2, *shape)``, in the network's dtype
@@ -78,8 +79,9 @@ def curve_derivatives(features: Features, basis: Tensor, theta: Tensor,
     theta = theta.to(basis)
     with torch.no_grad(), ForwardModeOperators(order):
         plane = radius * basis
-        if hasattr(features, 'first_map'):
-            plane, features = features.first_map(plane), features.rest
+        if hasattr(features, 'split_linear'):
+            first_map, features = features.split_linear(plane.shape[-2:])
+            plane = first_map(plane)
         parts = [differentiate(features, plane, part)
                  for part in theta.split(chunk_size or len(theta))]
     results = [torch.cat(part) for part in zip(*parts)]

@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from torch import Tensor
 
 from mmasvit.complexity.measures import MEASURES
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.complexity.setting import Setting
 from mmasvit.errors import InputError
 from mmasvit.topology import Topology
@@ -62,14 +62,14 @@ def measure_repeat(topology: Topology, setting: Setting, repeat: int,
         setting: How.
         repeat: Which initialisation, from 0.
         names: Which measures.
-        images: See :class:`~mmasvit.complexity.probe.Probe`.
+        images: See :class:`~mmasvit.complexity.untrained.UntrainedNetwork`.
         device: Where to compute. Defaults to the CPU.
 
     Raises:
         InputError: If a measure does not exist or the images do not fit.
     """
     check_measures(names)
-    probe = Probe(topology, setting, repeat, images, device)
+    probe = UntrainedNetwork(topology, setting, repeat, images, device)
     results = {}
     for name in names:
         start = time.perf_counter()

@@ -1,11 +1,14 @@
 """The bare feature map of a backbone."""
 import copy
+from functools import partial
+from typing import Callable, Tuple
 
 from torch import Tensor, nn
 
 from mmasvit.models.as_vit import AsViT
-from mmasvit.models.attention import WindowAttention
-from mmasvit.models.tokenizer import ReEmbedding
+from mmasvit.models.norms import normalise
+
+Features = Callable[[Tensor], Tensor]
 
 
 class PooledFeatures:
@@ -24,41 +27,35 @@ class PooledFeatures:
     def __init__(self, backbone: AsViT, identity_norms: bool = False):
         shared = {id(parameter): parameter for parameter in backbone.parameters()}
         network = copy.deepcopy(backbone, memo=shared).eval()
-        for module in network.modules():
-            if isinstance(module, WindowAttention):
-                module.attn_impl = 'fused'
-            elif isinstance(module, ReEmbedding):
-                module.fused = False
+        network.set_attn_impl('fused', fuse_downsample=False)
         if identity_norms:
             for module in list(network.modules()):
                 for name, child in module.named_children():
                     if isinstance(child, nn.LayerNorm):
                         setattr(module, name, nn.Identity())
-        tokenizer = network.patch_embed
-        # without its norm and bias the tokenizer is a linear map
-        self._norm, tokenizer.norm = tokenizer.norm, nn.Identity()
-        self._bias, tokenizer.projection.bias = tokenizer.projection.bias, None
-        self._network = network
-        self._size = None
+        # without its bias the tokenizer's convolution is a linear map
+        projection = network.patch_embed.projection
+        self._bias, projection.bias = projection.bias, None
+        self._network, self._stride = network, network.token_stride
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images ``(n, 3, H, W)`` to features ``(n, D)``."""
-        return self.rest(self.first_map(images))
+        first_map, rest = self.split_linear(images.shape[-2:])
+        return rest(first_map(images))
 
-    def first_map(self, images: Tensor) -> Tensor:
-        """The linear part of the tokenizer: ``(n, 3, H, W)`` to ``(n, h, w, C)``."""
-        self._size = tuple(images.shape[-2:])
-        return self._network.patch_embed(images)
+    def split_linear(self, size: Tuple[int, int]) -> Tuple[Features, Features]:
+        """The map as two, of which the first is linear and the second takes its result.
 
-    def rest(self, tokens: Tensor) -> Tensor:
-        """What follows on :meth:`first_map`: ``(n, h, w, C)`` to ``(n, D)``."""
+        Args:
+            size: Height and width of the images.
+        """
+        return (partial(self._network.patch_embed.project, stride=self._stride),
+                partial(self._rest, size=tuple(size)))
+
+    def _rest(self, tokens: Tensor, size: Tuple[int, int]) -> Tensor:
         network = self._network
-        x = self._norm(tokens + self._bias)
-        if network.pos_embed is not None:
-            x = x + network._positions(x.shape[1:3])
-        for stage in network.stages:
-            x = stage(x, self._size)
-        return x.mean(dim=(1, 2))
+        tokens = normalise(network.patch_embed.norm, tokens + self._bias, self._stride)
+        return network.forward_tokens(tokens, size, self._stride)[-1].mean(dim=(1, 2))
 
 
 def pooled_features(backbone: AsViT, identity_norms: bool = False) -> PooledFeatures:

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Dict, Optional
 
-from mmasvit.errors import InputError
+from mmasvit.arguments import one_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,12 @@ class Setting:
     seed: int = 0
 
     def __post_init__(self):
-        if str(self.protocol) not in PROTOCOLS:
-            raise InputError(f'protocol must be one of {sorted(PROTOCOLS)}, got '
-                             f'{self.protocol!r}')
+        one_of('protocol', self.protocol, PROTOCOLS)
         # the last of a closed protocol's angles is the first again
         smallest = dict(image_size=32, repeats=1, num_images=2, seed=0,
                         num_angles=3 if self.rules.closed_sum else 2)
         for name, least in smallest.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f'{name} must be a whole number of at least {least}, '
-                                 f'got {value!r}')
+            whole_number(name, getattr(self, name), least)
 
     @property
     def rules(self) -> Protocol:

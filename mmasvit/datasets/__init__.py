@@ -1,5 +1,6 @@
-"""Data sets; the generated ones are imported by name, since they need ``shapely``."""
+"""Data sets that configs name, and a sampler."""
 from mmasvit.datasets.npz import NpzDataset
 from mmasvit.datasets.probe_images import ProbeImages
+from mmasvit.datasets.stream import StreamSampler
 
-__all__ = ['NpzDataset', 'ProbeImages']
+__all__ = ['NpzDataset', 'ProbeImages', 'StreamSampler']

@@ -10,9 +10,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmasvit.complexity.probe import generator, noise_images
+from mmasvit.complexity.untrained import noise_images
 from mmasvit.datasets.npz import read_npz
 from mmasvit.errors import InputError
+from mmasvit.random import Purpose, generator
 
 ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, 0 to 255
@@ -56,7 +57,7 @@ class ProbeImages(Dataset):
             if total < num_images:
                 raise InputError(f'data {data}: {num_images} images are needed, there '
                                  f'are {total or "none"}')
-            drawn = torch.randperm(total, generator=generator(seed, 0, 5))
+            drawn = torch.randperm(total, generator=generator(Purpose.IMAGES, seed, 0))
             loaded = [load(index) for index in sorted(drawn[:num_images].tolist())]
             names = [name for name, _ in loaded]
             self.images = torch.stack([_normalise(image, image_size)
@@ -70,6 +71,12 @@ class ProbeImages(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         return self.images[index]
+
+
+def source_name(data: dict) -> str:
+    """A word for where images came from, of their description."""
+    source = data['source']
+    return source if isinstance(source, str) else source['type']
 
 
 Loader = Callable[[int], Tuple[str, Image.Image]]

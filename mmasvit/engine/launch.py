@@ -6,56 +6,26 @@ import re
 import shutil
 import sys
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
-from mmengine.dist import is_main_process
+from mmengine.dist import init_dist, is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils.dl_utils import set_multi_processing
 
-from mmasvit.engine.preflight import check_checkpoint, check_seed, check_writable
+from mmasvit.engine.data import MENDED_FOLDER
+from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_seed,
+                                      check_writable)
 from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
+from mmasvit.lock import locked
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
-
-def add_config_arguments(parser: argparse.ArgumentParser,
-                         what: str = 'config file') -> None:
-    """Add what :func:`load_config` takes."""
-    parser.add_argument('config', help=what)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='K=V',
-                        help='override settings of the config, as in '
-                        'train_dataloader.batch_size=4')
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config and the flags that every tool around a Runner shares."""
-    add_config_arguments(parser)
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: '
-                        "the config's, or work_dirs/<name of the config>")
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none',
-                        help='how the processes were started')
-    # torch.distributed.launch passes it; torchrun sets the variable instead
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)
-
-
-def add_data_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the flag of the tools that call :func:`preflight.check_data`."""
-    parser.add_argument('--no-data-check', action='store_true',
-                        help='do not look at every image file before starting')
-
-
-def add_resume_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--resume`` of the tools whose runs leave checkpoints."""
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from CHECKPOINT, or without a value from the latest '
-                        'one in the work directory')
+DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
 
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
@@ -99,17 +69,27 @@ def latest_checkpoint(work_dir: str) -> Optional[str]:
     return whole
 
 
-def load_config(path: str, cfg_options: Optional[dict] = None) -> Config:
+def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Config:
     """Read a config file.
+
+    Args:
+        path: The file.
+        cfg_options: Settings to override, as mmengine's ``--cfg-options`` takes them:
+            words such as ``'train_dataloader.batch_size=4'``.
 
     Raises:
         InputError: If it (or a config it builds on) is missing or cannot be read.
     """
     if not os.path.isfile(path):
         raise InputError(f'config {path} does not exist')
+    given = argparse.Namespace(changes={})
+    try:
+        DictAction('--cfg-options', 'changes')(None, given, cfg_options)
+    except AssertionError as error:  # brackets without their other half
+        raise InputError(f'--cfg-options: {error}') from None
     try:
         cfg = Config.fromfile(path)
-        cfg.merge_from_dict(cfg_options or {})
+        cfg.merge_from_dict(given.changes)
     except InputError:
         raise
     except Exception as error:  # a config is a program: anything can go wrong in it
@@ -132,8 +112,22 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     cfg.work_dir = (args.work_dir or cfg.get('work_dir')
                     or os.path.join('work_dirs', Path(cfg.filename).stem))
     check_writable(cfg.work_dir)
-    if args.launcher != 'none' and not torch.cuda.is_available():
-        _use_gloo(cfg)
+    if args.launcher != 'none':
+        if torch.cuda.is_available():
+            _start_group(cfg)
+        else:
+            _use_gloo(cfg)
+
+
+def _start_group(cfg: Config) -> None:
+    """Start the process group as a Runner does, only sooner.
+
+    The checks before it are made by one process for all.
+    """
+    environment = cfg.get('env_cfg') or {}
+    set_multi_processing(**environment.get('mp_cfg', {}), distributed=True)
+    if not torch.distributed.is_initialized():
+        init_dist(cfg.launcher, **environment.get('dist_cfg', {}))
 
 
 def _use_gloo(cfg: Config) -> None:
@@ -172,36 +166,61 @@ def build_runner(cfg: Config) -> Runner:
 
 
 @contextmanager
-def measuring(cfg: Config) -> Iterator[None]:
-    """Around a run that measures: interrupted it loses nothing, refused it leaves nothing.
+def alone(cfg: Config) -> Iterator[None]:
+    """Around a run: no second one works in its work directory meanwhile.
+
+    Raises:
+        InputError: If one does; in a job of several processes on the first of them.
     """
-    try:
-        with refusing(cfg):
-            yield
-    except KeyboardInterrupt:
-        print(f'what was measured is kept in {cfg.work_dir}; the same command with '
-              '--resume goes on', file=sys.stderr)
-        raise
+    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID',
+                                               'OMPI_COMM_WORLD_RANK'))
+    is_first = cfg.launcher == 'none' or next(filter(None, ranks), '0') == '0'
+    with locked(cfg.work_dir) if is_first else nullcontext():
+        yield
 
 
 @contextmanager
-def refusing(cfg: Config) -> Iterator[None]:
-    """Around a run: one that is refused leaves nothing in its work directory.
+def measuring(cfg: Config) -> Iterator[None]:
+    """Around a run that measures: alone in its work directory, and checked first.
 
-    Some settings are checked by what a Runner builds, when its log is open already. A run
-    that had begun keeps all it wrote, whatever ends it.
+    Interrupted it loses nothing.
+
+    Raises:
+        InputError: If an argument is wrong, or another run works there.
     """
-    there = set(os.listdir(cfg.work_dir))
-    try:
-        yield
-    except InputError:
-        new = set(os.listdir(cfg.work_dir)) - there
-        # what mmengine writes while it builds a Runner; with anything else, it had begun
-        logs = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
-        if is_main_process() and new <= logs | {os.path.basename(cfg.filename or '')}:
-            for path in (Path(cfg.work_dir, name) for name in new):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
+    with alone(cfg):
+        check_measuring(cfg)
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f'what was measured is kept in {cfg.work_dir}; the same command goes '
+                  'on, with --resume or without', file=sys.stderr)
+            raise
+
+
+@contextmanager
+def training(cfg: Config) -> Iterator[None]:
+    """Around a training: alone in its work directory; refused it leaves nothing there.
+
+    Whether a checkpoint fits shows when the model is built, and its Runner's log is open.
+
+    Raises:
+        InputError: If the run is refused, or another one works there.
+    """
+    with alone(cfg):
+        there = set(os.listdir(cfg.work_dir))
+        try:
+            yield
+        except InputError:
+            new = set(os.listdir(cfg.work_dir)) - there
+            # what is written before the first step; with anything else, it had begun
+            before = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
+            before |= {os.path.basename(cfg.filename or ''), DATA_FILE,
+                       MENDED_FOLDER}
+            if is_main_process() and new <= before:
+                for path in (Path(cfg.work_dir, name) for name in new):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise
 
 
 def leave() -> None:

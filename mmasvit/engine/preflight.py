@@ -1,28 +1,28 @@
 """Every check that a run must pass before it starts."""
-import inspect
+import copy
 import os
 import tempfile
 import zipfile
-from typing import Iterator, List, Optional, Tuple
+from types import SimpleNamespace
+from typing import Optional, Tuple
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
-from mmengine.registry import DATASETS, LOOPS
-from rich.progress import track
+from mmengine.registry import LOOPS, MODELS
 
-from mmasvit.datasets import checks
+from mmasvit.arguments import whole_number
+from mmasvit.coco.report import DataReport
+from mmasvit.engine.data import inspect_data
 from mmasvit.errors import InputError
+from mmasvit.measuring.sharing import on_main_process
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LOADERS = ('train_dataloader', 'val_dataloader')
 
 
 def check_seed(randomness: dict) -> None:
     seed = randomness.get('seed') if isinstance(randomness, dict) else randomness
-    if not isinstance(randomness, dict) or seed is not None and (
-            isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32):
-        raise InputError('randomness.seed must be a whole number from 0 to 2**32 - 1, '
-                         f'got {seed!r}')
+    if seed is not None or not isinstance(randomness, dict):
+        whole_number('randomness.seed', seed, 0, 2**32 - 1)
 
 
 def check_writable(folder: str) -> None:
@@ -60,104 +60,71 @@ def check_device(device: str) -> None:
         raise InputError(f'device {device!r}: {str(error).splitlines()[0]}') from None
 
 
-def check_loop(cfg: Config, name: str, entry: str = 'train_cfg') -> None:
-    """Check that a config is of a loop, and has the arguments that the loop takes.
+def check_loop(cfg: Config, name: str) -> None:
+    """Raise :class:`InputError` unless a config's ``train_cfg`` is of a loop.
 
     Args:
         cfg: The config.
         name: Name of the loop in the registry.
-        entry: Where the config describes it, ``'train_cfg'`` or ``'test_cfg'``.
+    """
+    given = cfg.get('train_cfg')
+    if not isinstance(given, dict) or given.get('type') != name:
+        raise InputError(f"config {cfg.filename} is not for this tool: its train_cfg.type "
+                         f"must be '{name}'")
+
+
+def check_measuring(cfg: Config) -> None:
+    """Build a loop that measures, and its model, without a Runner.
+
+    What such a loop refuses, it refuses in its constructor; a Runner would have begun a
+    log by then.
 
     Raises:
-        InputError: If it is of another loop, or an argument is unknown or missing.
+        InputError: If the model or the loop is refused.
     """
-    given = cfg.get(entry)
-    given = dict(given) if isinstance(given, dict) else {}
-    if given.pop('type', None) != name:
-        raise InputError(f"config {cfg.filename} is not for this tool: its {entry}.type "
-                         f"must be '{name}'")
-    filled_in = ('runner', 'dataloader', 'evaluator')
-    arguments = {argument: default for argument, default
-                 in inspect.signature(LOOPS.get(name)).parameters.items()
-                 if argument not in filled_in}
-    unknown = [key for key in given if key not in arguments]
-    missing = [key for key, argument in arguments.items()
-               if argument.default is argument.empty and key not in given]
-    if unknown or missing:
-        raise InputError(f'{entry}: unknown keys {unknown}, missing keys {missing}; '
-                         f'expected {", ".join(arguments)}')
+    try:
+        model = MODELS.build(cfg.get('model'))
+    except (KeyError, TypeError) as error:
+        line = ' '.join(str(error).strip('"').split())
+        raise InputError(f'config {cfg.filename}: model: {line}') from error
+    stand_in = SimpleNamespace(cfg=cfg, work_dir=cfg.work_dir, model=model)
+    LOOPS.build(cfg.train_cfg, default_args=dict(
+        runner=stand_in, dataloader=cfg.get('train_dataloader')))
 
 
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,
-               images: bool = True) -> None:
+               images: bool = True) -> DataReport:
     """Check the data that a config's loaders name, as far as it lies on local disks.
 
+    One process does it for all. What can be put right is, in the config and in copies
+    below its work directory, and said.
+
     Args:
-        cfg: The config.
+        cfg: The config; its datasets and evaluators may be changed.
         loaders: Which of its loaders will be used.
         images: Whether to look at every image file of COCO datasets.
+
+    Returns:
+        What there is.
 
     Raises:
         InputError: If data is missing, damaged, or not of the model's classes.
     """
-    paths = set()
-    for loader in loaders:
-        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
-            paths.update(_check_dataset(cfg, dataset))
-    if images and paths and is_main_process():
-        total = len(paths)
-        checks.check_images(
-            sorted(paths), track=lambda faults: track(
-                faults, 'looking at the images', total=total, transient=True))
+    names = [name for loader in loaders
+             for name in (loader, loader.replace('dataloader', 'evaluator'))
+             if cfg.get(name) is not None]
 
+    def inspect_once():
+        report = inspect_data(cfg, loaders, images)
+        if report.refusals:
+            first, *others = report.refusals
+            more = f' (and {len(others)} more, see tools/check_data.py)' if others else ''
+            raise InputError(first + more)
+        for line in report.remarks:
+            print(f'data: {line}')
+        return report, {name: copy.deepcopy(cfg[name]) for name in names}
 
-def _datasets(cfg: Optional[dict]) -> Iterator[dict]:
-    """The innermost datasets under wrappers such as RepeatDataset and ConcatDataset."""
-    if not cfg:
-        return
-    if cfg.get('dataset') or cfg.get('datasets'):
-        for inner in cfg.get('datasets') or [cfg['dataset']]:
-            yield from _datasets(inner)
-    else:
-        yield cfg
-
-
-def _check_dataset(cfg: Config, dataset: dict) -> List[str]:
-    """Check one dataset's files but for the images; return those."""
-    root, ann_file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
-    if '://' in root or '://' in ann_file:
-        return []  # not on a local disk
-    if root and not os.path.isdir(root):
-        raise InputError(f'data_root {root} does not exist')
-    if not str(dataset.get('type', '')).endswith('CocoDataset'):
-        return []
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if not classes:
-        with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
-            classes = registry.get(dataset['type']).METAINFO['classes']
-    coco = checks.read_coco(os.path.join(root, ann_file), classes)
-    _check_num_classes(cfg.get('model') or {}, classes)
-    folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
-    return checks.coco_image_paths(coco, folder)
-
-
-def _check_num_classes(model: dict, classes: Tuple[str, ...]) -> None:
-    """Compare the heads of a two-stage or one-stage detector with the dataset."""
-    for name in ('roi_head', 'bbox_head'):
-        for predicted in _find(model.get(name), 'num_classes'):
-            if predicted != len(classes):
-                raise InputError(
-                    f"the model's {name} predicts {predicted} classes, the dataset has "
-                    f'{len(classes)}: set num_classes in every head')
-
-
-def _find(cfg, key: str) -> Iterator:
-    """All values under ``key`` anywhere in nested dicts and lists."""
-    if isinstance(cfg, dict):
-        for name, value in cfg.items():
-            if name == key:
-                yield value
-            yield from _find(value, key)
-    elif isinstance(cfg, (list, tuple)):
-        for value in cfg:
-            yield from _find(value, key)
+    report, checked = on_main_process(inspect_once)
+    for name in names:
+        cfg[name] = checked[name]
+    return report

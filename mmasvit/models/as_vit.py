@@ -1,98 +1,27 @@
 """As-ViT, the backbone of "Auto-Scaling Vision Transformers without Training"."""
-from typing import Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
-from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import PretrainedInit, trunc_normal_
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from mmasvit.arguments import one_of
 from mmasvit.errors import InputError
+from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE,
+                              TOKEN_STRIDE, TOKEN_STRIDES, plan_windows, window_reaches)
 from mmasvit.models import pretrained
-from mmasvit.models.attention import WindowAttention, WindowLayout
-from mmasvit.models.feedforward import LeanFFN
+from mmasvit.models.checks import (check_options, check_out_indices,
+                                   check_token_strides)
+from mmasvit.models.norms import StrideLN, normalise
+from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
-from mmasvit.topology import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, Topology)
+from mmasvit.topology import Topology
 
-
-class AsViTBlock(BaseModule):
-    """LayerNorm, window attention, residual; LayerNorm, GELU FFN, residual.
-
-    Args:
-        embed_dims: Channels of the tokens.
-        num_heads: Attention heads.
-        feedforward_channels: Hidden channels of the FFN.
-        attn_impl: See :class:`WindowAttention`.
-        drop_path_rate: Probability to skip each residual branch, per image.
-        norm_cfg: The two norms.
-        with_cp: Recompute the block in the backward pass instead of keeping it.
-    """
-
-    def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int,
-                 attn_impl: str, drop_path_rate: float, norm_cfg: dict, with_cp: bool):
-        super().__init__()
-        self.with_cp = with_cp
-        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.attn = WindowAttention(embed_dims, num_heads, attn_impl)
-        self.drop_path = DropPath(drop_path_rate)
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = LeanFFN(
-            embed_dims, feedforward_channels, act_cfg=dict(type='GELU'),
-            dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
-            recompute=not with_cp)
-
-    def forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
-        """Tokens in window order ``(N, tokens, embed_dims)`` to the same."""
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            # the reentrant variant loses gradients of unused inputs under DDP
-            return checkpoint(self._forward, x, layout, use_reentrant=False)
-        return self._forward(x, layout)
-
-    def _forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), layout))
-        return self.ffn(self.norm2(x), identity=x)
-
-
-class AsViTStage(BaseModule):
-    """One resolution: re-embedding (but in the first stage), then blocks.
-
-    Args:
-        topology: The architecture.
-        index: Which of its stages, 0-based.
-        drop_path_rates: One rate per block.
-        attn_impl: See :class:`WindowAttention`.
-        norm_cfg: All norms of the stage.
-        with_cp: See :class:`AsViTBlock`.
-        pretrain_img_size: Side in pixels that the splits refer to.
-    """
-
-    def __init__(self, topology: Topology, index: int, drop_path_rates: Sequence[float],
-                 attn_impl: str, norm_cfg: dict, with_cp: bool, pretrain_img_size: int):
-        super().__init__()
-        self.splits = topology.splits[index]
-        self.pretrain_img_size = pretrain_img_size
-        width = topology.widths[index]
-        self.downsample = None
-        if index > 0:
-            self.downsample = ReEmbedding(
-                topology.widths[index - 1], width, topology.kernels[index], norm_cfg,
-                fused=attn_impl == 'fused')
-        self.blocks = ModuleList(
-            AsViTBlock(width, topology.heads[index], width * topology.expansions[index],
-                       attn_impl, rate, norm_cfg, with_cp) for rate in drop_path_rates)
-
-    def forward(self, x: Tensor, size: Tuple[int, int]) -> Tensor:
-        """Tokens ``(N, H, W, C)`` of an image of ``size`` pixels to this stage's."""
-        if self.downsample is not None:
-            x = self.downsample(x)
-        layout = WindowLayout(x.shape[1:3], size, self.splits, self.pretrain_img_size)
-        x = layout.partition(x)
-        for block in self.blocks:
-            x = block(x, layout)
-        return layout.restore(x)
+INIT_CFG = [dict(type='TruncNormal', layer='Linear', std=.02),
+            dict(type='Constant', layer='LayerNorm', val=1.)]
 
 
 class AsViT(BaseModule):
@@ -115,13 +44,31 @@ class AsViT(BaseModule):
             the genotype and the position embedding's grid refer to it. Defaults to 224.
         use_abs_pos_embed: Whether to learn a position embedding. It is resized
             (bicubic) to the grid in use, at run time and on load. Defaults to True.
+        use_rel_pos_bias: Whether attention learns a bias for each offset between two
+            tokens of a window. It starts at zero. Defaults to False.
+        use_conv_pos_embed: Whether each block adds a 3 x 3 depthwise convolution of its
+            tokens to them, which tells them where the border is and reaches across
+            windows. It starts at zero. Defaults to False.
         output_norm: Whether each output has a norm of its own. Defaults to True.
-        attn_impl: ``'fused'`` for speed; ``'explicit'`` writes attention and
-            re-embedding out in elementary operations. They agree to 1e-5 in float32.
-            Defaults to ``'fused'``.
+        shift_windows: Whether every other block shifts its windows by half a window, so
+            that neighbours exchange what they know; those at the border are cut, not
+            masked. No weight depends on it, and where a stage is one window, as stages
+            2 to 4 of the family at ``pretrain_img_size``, nothing changes. Defaults to
+            False, the published architecture.
+        global_blocks: How many of each stage's last blocks attend to the whole map, for
+            example ``(0, 0, 1, 2)``. Defaults to none.
+        global_img_size: Side of a window of these blocks in pixels: an image up to 1.5
+            times this size is seen as a whole, and the work stays linear in the pixels
+            of larger ones. Defaults to 1024.
+        attn_impl: ``'fused'`` or ``'explicit'``: see :meth:`set_attn_impl`. Defaults to
+            ``'fused'``.
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
             the first. Defaults to 0.
         norm_cfg: Config of all norms. Defaults to ``dict(type='LN')``.
+        token_strides: Strides that the backbone is for, of 4, 8 and 16. Of several, each
+            has norms of its own, all other weights are shared: one network for several
+            numbers of tokens. The finest is the one in use at first. Defaults to
+            ``(4, )``, whose one set of norms serves whatever stride is set.
         token_reduction: How fewer tokens see the image: ``'dilate'`` spreads the
             tokenizer's kernel as in the paper, ``'area'`` averages the image first. See
             :meth:`set_token_stride`. Defaults to ``'dilate'``.
@@ -132,6 +79,10 @@ class AsViT(BaseModule):
             position embedding, k these and the first k stages. Defaults to -1.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
             Defaults to False.
+        residual_init_scale: Factor of the initial weights of the last layer of each
+            residual branch, after ``init_cfg``: 0 lets every block start as the
+            identity, ``(2 * blocks)**-0.5`` keeps the sum of all branches at the size
+            of one. Defaults to 1.
         init_cfg: Initialisation. With ``dict(type='Pretrained', checkpoint=...,
             prefix='backbone.')`` every tensor must fit: see
             :func:`mmasvit.models.pretrained.load_pretrained`. Defaults to truncated
@@ -142,10 +93,12 @@ class AsViT(BaseModule):
         topology: The :class:`~mmasvit.Topology`.
         out_channels: Channels of each output, in the order of ``out_indices``.
         pretrain_img_size: As given.
+        token_strides: As given, the coarsest first.
+        token_stride: Pixels from token to token: 4 at full tokens, 8 or 16 with fewer.
+            :meth:`set_token_stride` changes it.
 
     Raises:
-        InputError: If ``arch``, ``out_indices``, ``attn_impl``, ``token_reduction`` or
-            ``frozen_stages`` is none of the above.
+        InputError: If an argument is none of the above.
 
     Examples:
         >>> import torch
@@ -162,25 +115,39 @@ class AsViT(BaseModule):
     def __init__(self, arch: Union[str, dict, Topology] = 'small', in_channels: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  pretrain_img_size: int = PRETRAIN_IMG_SIZE,
-                 use_abs_pos_embed: bool = True, output_norm: bool = True,
+                 use_abs_pos_embed: bool = True, use_rel_pos_bias: bool = False,
+                 use_conv_pos_embed: bool = False, output_norm: bool = True,
+                 shift_windows: bool = False,
+                 global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
+                 global_img_size: int = GLOBAL_IMG_SIZE,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
-                 norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
+                 norm_cfg: dict = dict(type='LN'),
+                 token_strides: Sequence[int] = (TOKEN_STRIDE, ),
+                 token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
-                 with_cp: bool = False,
+                 with_cp: bool = False, residual_init_scale: float = 1.,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
-        init_cfgs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or ())
-        self._pretrained_cfgs = [cfg for cfg in init_cfgs
-                                 if cfg.get('type') in ('Pretrained', PretrainedInit)]
-        super().__init__([cfg for cfg in init_cfgs if cfg not in self._pretrained_cfgs]
-                         or [dict(type='TruncNormal', layer='Linear', std=.02),
-                             dict(type='Constant', layer='LayerNorm', val=1.)])
+        super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
-        self.out_indices = self._check_arguments(out_indices, attn_impl,
-                                                 token_reduction, frozen_stages)
+        check_options(global_blocks, global_img_size, token_reduction, frozen_stages,
+                      residual_init_scale)
+        self.out_indices = check_out_indices(out_indices)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
         self.pretrain_img_size = pretrain_img_size
+        self.use_conv_pos_embed = use_conv_pos_embed
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
+        self.residual_init_scale = residual_init_scale
+        self.token_strides = check_token_strides(token_strides)
+        self.token_stride = self.token_strides[-1]
+        if len(self.token_strides) > 1:
+            if norm_cfg['type'] not in ('LN', nn.LayerNorm):
+                raise InputError("AsViT: several token_strides need norm_cfg of type "
+                                 f"'LN', got {norm_cfg['type']!r}")
+            norm_cfg = dict(norm_cfg, type=StrideLN, token_strides=self.token_strides)
+            # rows of the norms mean nothing without it
+            self.register_buffer(pretrained.NORM_STRIDES,
+                                 torch.tensor(self.token_strides))
 
         self.patch_embed = Tokenizer(in_channels, topology.widths[0],
                                      topology.kernels[0], norm_cfg, token_reduction)
@@ -189,53 +156,76 @@ class AsViT(BaseModule):
             side = -(-pretrain_img_size // TOKEN_STRIDE)
             self.pos_embed = nn.Parameter(torch.zeros(1, topology.widths[0], side, side))
         rates = torch.linspace(0, drop_path_rate, sum(topology.depths)).tolist()
+        self.windows = plan_windows(topology.splits, topology.depths, pretrain_img_size,
+                                    shift_windows, global_blocks, global_img_size)
+        reaches = window_reaches(topology.splits, pretrain_img_size)
         self.stages = ModuleList()
         for i in range(max(self.out_indices) + 1):
-            start = sum(topology.depths[:i])
+            start, width = sum(topology.depths[:i]), topology.widths[i]
+            downsample = None
+            if i > 0:
+                downsample = ReEmbedding(topology.widths[i - 1], width,
+                                         topology.kernels[i], norm_cfg)
             self.stages.append(AsViTStage(
-                topology, i, rates[start:start + topology.depths[i]], attn_impl,
-                norm_cfg, with_cp, pretrain_img_size))
-        for i in self.out_indices if output_norm else ():
-            self.add_module(f'norm{i}', build_norm_layer(norm_cfg, topology.widths[i])[1])
+                width, topology.heads[i], topology.expansions[i], self.windows[i],
+                rates[start:start + topology.depths[i]], downsample, norm_cfg=norm_cfg,
+                with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
+                rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
+        if output_norm:
+            for i in self.out_indices:
+                self.add_module(f'norm{i}',
+                                build_norm_layer(norm_cfg, topology.widths[i])[1])
+        self.set_attn_impl(attn_impl)
 
         self.register_load_state_dict_pre_hook(pretrained.fit_state_dict)
         self._freeze()
 
-    @staticmethod
-    def _check_arguments(out_indices: Sequence[int], attn_impl: str,
-                         token_reduction: str, frozen_stages: int) -> Tuple[int, ...]:
-        if isinstance(out_indices, int):
-            out_indices = (out_indices, )
-        # negative indices count from the last stage, as elsewhere in mmpretrain
-        indices = tuple(i + NUM_STAGES if i < 0 else i for i in out_indices)
-        if (not indices or sorted(set(indices)) != list(indices)
-                or not set(indices) <= set(range(NUM_STAGES))):
-            raise InputError(f'AsViT: out_indices must be increasing stages out of '
-                             f'0 to {NUM_STAGES - 1}, got {tuple(out_indices)}')
-        if attn_impl not in ('fused', 'explicit'):
-            raise InputError("AsViT: attn_impl must be 'fused' or 'explicit', "
-                             f'got {attn_impl!r}')
-        if token_reduction not in ('dilate', 'area'):
-            raise InputError("AsViT: token_reduction must be 'dilate' or 'area', "
-                             f'got {token_reduction!r}')
-        if not -1 <= frozen_stages <= NUM_STAGES:
-            raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
-                             f'got {frozen_stages}')
-        return indices
-
     def init_weights(self) -> None:
         """Initialise; a pretrained checkpoint replaces what it holds."""
-        if not self.is_init and self.pos_embed is not None:
+        cfgs = self.init_cfg
+        cfgs = [cfgs] if isinstance(cfgs, dict) else list(cfgs)
+        checkpoints = [cfg for cfg in cfgs
+                       if cfg['type'] in ('Pretrained', PretrainedInit)]
+        # mmengine would load them without a word about what does not fit
+        self.init_cfg = [cfg for cfg in cfgs if cfg not in checkpoints] or INIT_CFG
+        first_time = not self.is_init
+        if first_time and self.pos_embed is not None:
             trunc_normal_(self.pos_embed, std=.02)
         super().init_weights()
-        for cfg in self._pretrained_cfgs:
+        if first_time:
+            self._scale_residuals()
+        for cfg in checkpoints:
             pretrained.load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'),
                                        cfg.get('map_location', 'cpu'))
 
-    @property
-    def token_stride(self) -> int:
-        """Pixels from token to token: 4 at full tokens, 8 or 16 with fewer."""
-        return self.patch_embed.stride
+    @torch.no_grad()
+    def _scale_residuals(self) -> None:
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.attn.proj.weight *= self.residual_init_scale
+                block.ffn.layers[1].weight *= self.residual_init_scale
+
+    def set_attn_impl(self, attn_impl: str, fuse_downsample: Optional[bool] = None
+                      ) -> None:
+        """Choose how attention and re-embeddings are computed from now on.
+
+        Args:
+            attn_impl: ``'fused'`` for speed; ``'explicit'`` writes them out in
+                elementary operations, for counting and for tools that cannot look into
+                fused ones. They agree to 1e-5 in float32.
+            fuse_downsample: Whether re-embeddings are fused. Defaults to whether
+                attention is.
+
+        Raises:
+            InputError: If ``attn_impl`` is neither.
+        """
+        fused = one_of('AsViT: attn_impl', attn_impl, ('fused', 'explicit')) == 'fused'
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.attn.fused = fused
+            if stage.downsample is not None:
+                stage.downsample.fused = fused if fuse_downsample is None else (
+                    fuse_downsample)
 
     @property
     def out_strides(self) -> Tuple[int, ...]:
@@ -251,12 +241,31 @@ class AsViT(BaseModule):
         embedding is resized to the new grid, and windows keep their size in pixels.
 
         Args:
-            stride: 4 (full tokens), 8 or 16.
+            stride: 4 (full tokens), 8 or 16; one of ``token_strides``, if there are
+                several.
 
         Raises:
             InputError: If it is none of these.
         """
-        self.patch_embed.set_stride(stride)
+        self.token_stride = self._checked_stride(stride)
+
+    def _checked_stride(self, stride: int) -> int:
+        offered = TOKEN_STRIDES
+        if len(self.token_strides) > 1:
+            offered = self.token_strides
+        if stride not in offered:
+            raise InputError(f'token stride must be one of '
+                             f'{", ".join(map(str, offered))}, got {stride!r}')
+        return int(stride)
+
+    def plain_state_dict(self, token_stride: int) -> Dict[str, Tensor]:
+        """The state dict of a plain backbone that computes what this one does at one of
+        its ``token_strides``; :meth:`set_token_stride` puts it there.
+
+        Raises:
+            InputError: If there are no norms for that stride.
+        """
+        return pretrained.take_stride(self.state_dict(), token_stride)
 
     def count_macs(self, size: Tuple[int, int], token_stride: Optional[int] = None) -> int:
         """Multiply-accumulates of one image, by :meth:`Topology.count_macs`.
@@ -266,14 +275,18 @@ class AsViT(BaseModule):
             token_stride: As in :meth:`set_token_stride`. Defaults to the one in use.
         """
         return self.topology.count_macs(
-            size, pretrain_img_size=self.pretrain_img_size,
-            token_stride=token_stride or self.token_stride, out_indices=self.out_indices)
+            size, token_stride=token_stride or self.token_stride,
+            out_indices=self.out_indices, windows=self.windows,
+            use_conv_pos_embed=self.use_conv_pos_embed)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor, token_stride: Optional[int] = None
+                ) -> Tuple[Tensor, ...]:
         """Compute the feature maps.
 
         Args:
             x: Images ``(N, in_channels, H, W)`` of at least one token a side.
+            token_stride: For this call, as in :meth:`set_token_stride`. Defaults to the
+                one set there.
 
         Returns:
             One map ``(N, out_channels[i], ceil(H / out_strides[i]), ceil(W / ...))``
@@ -282,30 +295,71 @@ class AsViT(BaseModule):
         Raises:
             InputError: If the image is smaller than one token.
         """
-        size = tuple(x.shape[-2:])
-        if min(size) < self.token_stride:
-            raise InputError(
-                f'AsViT: an image of {size[0]} x {size[1]} pixels is smaller than one '
-                f'token ({self.token_stride} x {self.token_stride} pixels)')
-        x = self.patch_embed(x)
-        if self.pos_embed is not None:
-            x = x + self._positions(x.shape[1:3])
+        size, stride = tuple(x.shape[-2:]), self._stride_of(token_stride)
+        features = self.forward_features(x, stride)
         outs = []
-        for i, stage in enumerate(self.stages):
-            x = stage(x, size)
-            if i in self.out_indices:
-                norm = getattr(self, f'norm{i}', nn.Identity())
-                out = norm(x).permute(0, 3, 1, 2).contiguous()
-                outs.append(self._resample(out, size, TOKEN_STRIDE * 2**i))
+        for i in self.out_indices:
+            norm = getattr(self, f'norm{i}', nn.Identity())
+            out = normalise(norm, features[i], stride).permute(0, 3, 1, 2).contiguous()
+            if self.resample_outputs:
+                out = self._resample(out, size, TOKEN_STRIDE * 2**i, stride)
+            outs.append(out)
         return tuple(outs)
 
-    def _resample(self, x: Tensor, size: Tuple[int, int], stride: int) -> Tensor:
+    def forward_features(self, x: Tensor, token_stride: Optional[int] = None
+                         ) -> List[Tensor]:
+        """What :meth:`forward` computes before its norms: the stages' own maps.
+
+        Args:
+            x: As in :meth:`forward`.
+            token_stride: As in :meth:`forward`.
+
+        Returns:
+            A map ``(N, H, W, width)`` of every stage that is built, as coarse as the
+            tokens are.
+
+        Raises:
+            InputError: If the image is smaller than one token.
+        """
+        size, stride = tuple(x.shape[-2:]), self._stride_of(token_stride)
+        if min(size) < stride:
+            raise InputError(
+                f'AsViT: an image of {size[0]} x {size[1]} pixels is smaller than one '
+                f'token ({stride} x {stride} pixels)')
+        return self.forward_tokens(self.patch_embed(x, stride), size, stride)
+
+    def forward_tokens(self, x: Tensor, size: Tuple[int, int], token_stride: int
+                       ) -> List[Tensor]:
+        """What follows on the tokenizer.
+
+        Args:
+            x: Tokens ``(N, H, W, width)``.
+            size: Height and width of their image in pixels.
+            token_stride: Pixels from token to token.
+
+        Returns:
+            As :meth:`forward_features`.
+        """
+        if self.pos_embed is not None:
+            x = x + self._positions(x.shape[1:3])
+        features = []
+        for stage in self.stages:
+            x = stage(x, size, token_stride)
+            features.append(x)
+        return features
+
+    def _stride_of(self, call: Optional[int]) -> int:
+        return self.token_stride if call is None else self._checked_stride(call)
+
+    @staticmethod
+    def _resample(x: Tensor, size: Tuple[int, int], stride: int, token_stride: int
+                  ) -> Tensor:
         """Bring a map of fewer tokens to ``stride`` pixels from cell to cell.
 
         Last of all, so that the norm and the change of layout work on the few tokens.
         """
-        factor = self.token_stride // TOKEN_STRIDE
-        if factor == 1 or not self.resample_outputs:
+        factor = token_stride // TOKEN_STRIDE
+        if factor == 1:
             return x
         # by the exact factor and then cut: stretched to the size, maps of an image that
         # coarse tokens do not divide would drift by up to a token against the boxes

@@ -2,13 +2,12 @@
 from typing import Tuple
 
 import torch
-from mmcv.cnn.bricks.transformer import FFN
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-class LeanFFN(FFN):
-    """mmcv's FFN of two layers: same parameters, same numbers, less memory.
+class LeanFFN(nn.Module):
+    """Linear, GELU, linear; parameters have the names of mmcv's ``FFN``.
 
     It keeps one hidden map for the backward pass, not two: the activation is computed
     again there. Of all that a block keeps, its output is the largest share, and the
@@ -20,38 +19,43 @@ class LeanFFN(FFN):
     to have than to compute; pieces are used again, and stay in the cache.
 
     Args:
-        *args: As FFN.
+        embed_dims: Channels of the tokens.
+        feedforward_channels: Channels of the hidden map.
         recompute: Whether to compute the activation again. Inside a block that is
             recomputed as a whole it would save nothing. Defaults to True.
-        **kwargs: As FFN.
     """
     # bytes of the hidden map of a piece: 4 to 32 MiB differed by less than the noise
     piece_bytes = 16 * 2**20
 
-    def __init__(self, *args, recompute: bool = True, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, embed_dims: int, feedforward_channels: int,
+                 recompute: bool = True):
+        super().__init__()
         self.recompute = recompute
+        self.layers = nn.Sequential(
+            nn.Sequential(nn.Linear(embed_dims, feedforward_channels), nn.GELU()),
+            nn.Linear(feedforward_channels, embed_dims))
 
-    def forward(self, x: Tensor, identity: Tensor) -> Tensor:
-        """Tokens ``(N, tokens, embed_dims)`` plus ``identity`` to the same."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens ``(N, tokens, embed_dims)`` to the same."""
         # compilers choose for themselves what to compute again
         recompute = (self.recompute and self.training and torch.is_grad_enabled()
                      and not torch.compiler.is_compiling())
+        expand = self.layers[0][0]
         outs = []
         for piece in self._pieces(x):
-            hidden = self.layers[0][0](piece)
+            hidden = expand(piece)
             outs.append(checkpoint(self._contract, hidden, use_reentrant=False,
                                    preserve_rng_state=False) if recompute
                         else self._contract(hidden))
-        out = outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
-        return identity + self.dropout_layer(out)
+        return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
     def _pieces(self, x: Tensor) -> Tuple[Tensor, ...]:
         # a trace would keep the number of pieces for all sizes
         if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return (x, )
-        token_bytes = len(x) * self.feedforward_channels * x.element_size()
+        token_bytes = len(x) * self.layers[0][0].out_features * x.element_size()
         return x.split(max(1, self.piece_bytes // token_bytes), dim=1)
 
     def _contract(self, hidden: Tensor) -> Tensor:
-        return self.layers[1](self.layers[0][1](hidden))
+        (_, activate), contract = self.layers
+        return contract(activate(hidden))

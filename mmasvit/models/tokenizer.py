@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from mmasvit.errors import InputError
-from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES, token_dilation
+from mmasvit.geometry import TOKEN_STRIDE, token_dilation
+from mmasvit.models.norms import affine, normalise
 
 
 def same_padding(size: Tuple[int, int], kernel: int, stride: int,
@@ -100,10 +100,18 @@ def convolve_by_two(x: Tensor, weight: Tensor) -> Tensor:
     return _ShiftedSum.apply(y, taps)
 
 
+class ElasticConv2d(nn.Conv2d):
+    """A convolution without padding whose stride and dilation come with the call."""
+
+    def forward(self, x: Tensor, stride: int, dilation: int) -> Tensor:
+        """Maps ``(N, C, H, W)`` to ``(N, D, h, w)``."""
+        return F.conv2d(x, self.weight, self.bias, stride, dilation=dilation)
+
+
 class Tokenizer(nn.Module):
     """Embed an image into one token per ``stride x stride`` pixels.
 
-    The stride can be changed at any time (section 4); no weight depends on it.
+    The stride comes with the call (section 4); no weight depends on it.
 
     Args:
         in_channels: Channels of the image.
@@ -121,36 +129,27 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.kernel_size = kernel_size
         self.token_reduction = token_reduction
-        self.projection = nn.Conv2d(in_channels, embed_dims, kernel_size, TOKEN_STRIDE)
+        self.projection = ElasticConv2d(in_channels, embed_dims, kernel_size,
+                                        TOKEN_STRIDE)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.set_stride(TOKEN_STRIDE)
 
-    def set_stride(self, stride: int) -> None:
-        """Let a token stand for ``stride x stride`` pixels from now on.
-
-        Raises:
-            InputError: If ``stride`` is not 4, 8 or 16.
-        """
-        if stride not in TOKEN_STRIDES:
-            raise InputError(f'token stride must be one of '
-                             f'{", ".join(map(str, TOKEN_STRIDES))}, got {stride!r}')
-        self.stride = int(stride)
-        self.shrink = self.stride // TOKEN_STRIDE if self.token_reduction == 'area' else 1
-        step = self.stride // self.shrink
-        self.projection.stride = (step, step)
-        self.projection.dilation = (token_dilation(step, self.kernel_size), ) * 2
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:
         """Image ``(N, in_channels, H, W)`` to tokens ``(N, h, w, embed_dims)``."""
-        if self.shrink > 1:
+        return normalise(self.norm, self.project(x, stride), stride)
+
+    def project(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:
+        """:meth:`forward` up to the norm."""
+        if self.token_reduction == 'area' and stride > TOKEN_STRIDE:
             # at the border of a size it does not divide, the mean of the pixels there are
-            x = F.avg_pool2d(x, self.shrink, ceil_mode=True, count_include_pad=False)
-        pad = same_padding(x.shape[-2:], self.kernel_size, self.projection.stride[0],
-                           self.projection.dilation[0])
+            x = F.avg_pool2d(x, stride // TOKEN_STRIDE, ceil_mode=True,
+                             count_include_pad=False)
+            stride = TOKEN_STRIDE
+        dilation = token_dilation(stride, self.kernel_size)
+        x = F.pad(x, same_padding(x.shape[-2:], self.kernel_size, stride, dilation))
         # channels last into the convolution is channels last out of it: nothing to copy
         # (in words that torch.func.vmap knows)
-        x = F.pad(x, pad).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-        return self.norm(self.projection(x).permute(0, 2, 3, 1))
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return self.projection(x, stride, dilation).permute(0, 2, 3, 1)
 
 
 class ReEmbedding(nn.Module):
@@ -188,13 +187,18 @@ class ReEmbedding(nn.Module):
         self.norm = build_norm_layer(norm_cfg, features)[1]
         self.reduction = nn.Linear(features, out_channels, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``."""
+    def forward(self, x: Tensor, token_stride: int = TOKEN_STRIDE) -> Tensor:
+        """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``.
+
+        Args:
+            x: The tokens.
+            token_stride: Pixels from token to token in the first stage.
+        """
         pad = same_padding(x.shape[1:3], self.kernel_size, self.stride)
         padded = F.pad(x, (0, 0, *pad))
         if self.fused and isinstance(self.norm, nn.LayerNorm) and self._pays(x.shape):
-            return self._convolve(padded, self._patch_rstd(x, pad))
-        return self.reduction(self.norm(self._unfold(padded)))
+            return self._convolve(padded, self._patch_rstd(x, pad), token_stride)
+        return self.reduction(normalise(self.norm, self._unfold(padded), token_stride))
 
     def _pays(self, shape: torch.Size) -> bool:
         if torch.compiler.is_compiling():
@@ -209,12 +213,12 @@ class ReEmbedding(nn.Module):
         grid = [(side - self.kernel_size) // self.stride + 1 for side in x.shape[1:3]]
         return patches.transpose(1, 2).unflatten(1, grid)  # (N, h, w, C * K * K)
 
-    def _convolve(self, x: Tensor, rstd: Tensor) -> Tensor:
-        k, norm = self.kernel_size, self.norm
-        weight = self.reduction.weight * norm.weight
+    def _convolve(self, x: Tensor, rstd: Tensor, token_stride: int) -> Tensor:
+        k, (gamma, beta) = self.kernel_size, affine(self.norm, token_stride)
+        weight = self.reduction.weight * gamma
         weight -= weight.mean(dim=1, keepdim=True)
         y = convolve_by_two(x, weight.view(-1, self.in_channels, k, k))
-        return y * rstd + self.reduction.weight @ norm.bias
+        return y * rstd + self.reduction.weight @ beta
 
     def _patch_rstd(self, x: Tensor, pad: Tuple[int, ...]) -> Tensor:
         """Reciprocal standard deviation of each patch, ``(N, h, w, 1)``.

@@ -1,35 +1,21 @@
 """Finished searches side by side."""
-import math
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from statistics import fmean
+from typing import Dict, List, Optional, Sequence
 
+from mmasvit.datasets.probe_images import source_name
 from mmasvit.errors import InputError
-from mmasvit.search.results import Finished
+from mmasvit.measuring.ledger import first_difference
+from mmasvit.search.report import Finished
 from mmasvit.search.reward import scores
 from mmasvit.search.space import values_of
-from mmasvit.search.work import first_difference
+from mmasvit.stats import Spread
 from mmasvit.topology import SEARCH_SPACE, Topology
 
 # What a search is made with, beside its setting and images: entries of topology.json.
-SETTINGS = ('strategy', 'steps', 'space', 'topologies_per_step', 'baseline_momentum',
-            'reward_window', 'constraint', 'evolution', 'optim_wrapper', 'measure')
-
-
-class Spread(NamedTuple):
-    """Mean and standard deviation; the latter is 0 of a single value.
-
-    Measures may be infinite; values that are not all finite have no deviation (NaN).
-    """
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> 'Spread':
-        """Of a sample, one value per seed."""
-        if not all(map(math.isfinite, values)):
-            return cls(fmean(values), math.nan)
-        return cls(fmean(values), stdev(values) if len(values) > 1 else 0.)
+SETTINGS = ('strategy', 'steps', 'objective', 'space', 'topologies_per_step',
+            'baseline_momentum', 'reward_window', 'constraint', 'evolution',
+            'optim_wrapper', 'measure')
 
 
 def settings(search: Finished) -> dict:
@@ -43,11 +29,10 @@ def settings(search: Finished) -> dict:
 def kind(search: Finished) -> List[str]:
     """The settings that searches differ by most often, in words."""
     result = search.result
-    setting, source = result['setting'], result['data']['source']
-    source = source if isinstance(source, str) else source['type']
+    setting = result['setting']
     words = [result['strategy'], setting['protocol'], f'{setting["image_size"]} px',
              f'{setting["repeats"]} repeats', f'{result["steps"]} steps',
-             Path(source).name]
+             Path(source_name(result['data'])).name]
     if result['topologies_per_step'] > 1:
         words.append(f'{result["topologies_per_step"]} per step')
     limits = {name: value for name, value in result['constraint'].items() if value}
@@ -98,16 +83,18 @@ def rate(searches: Sequence[Finished]) -> List[List[float]]:
     """Scores of every search's history, on the range of all of them together.
 
     Raises:
-        InputError: If the settings (but for the seed) or the images' source differ: then
-            the measures are of different things.
+        InputError: If the settings (but for the seed), the images' source or the
+            objectives differ: then the scores are of different things.
     """
     first = searches[0]
     for search in searches[1:]:
         difference = first_difference(*(
-            dict(one.result['setting'], seed=None, data=one.result['data']['source'])
+            dict(one.result['setting'], seed=None, data=one.result['data']['source'],
+                 objective=one.result['objective'])
             for one in (search, first)))
         if difference:
             raise InputError(f'{search.folder} and {first.folder} cannot be scored on one '
                              f'scale: {difference}')
-    rated = iter(scores([row for search in searches for row in search.rows]))
+    rated = iter(scores([values for search in searches for values in search.measures],
+                        first.objective))
     return [[next(rated) for _ in search.rows] for search in searches]

@@ -2,15 +2,10 @@
 from collections import deque
 from math import isfinite
 from statistics import fmean
-from typing import Deque, Dict, List, NamedTuple, Optional, Sequence
+from typing import Deque, List, NamedTuple, Optional, Sequence
 
-from mmasvit.complexity import MEASURES, SEARCH_MEASURES
-from mmasvit.errors import InputError
-
-# +1 where more is better: length distortion minus condition number.
-SIGNS = {name: 1 if MEASURES[name].higher_is_better else -1 for name in SEARCH_MEASURES}
-
-Values = Dict[str, float]  # measures of one topology, means over the repeats
+from mmasvit.arguments import number, whole_number
+from mmasvit.measuring.objective import Objective, Values
 
 
 class Range(NamedTuple):
@@ -40,22 +35,23 @@ class Range(NamedTuple):
 class RelativeReward:
     """The reward of algorithm 1: progress since the previous step over the range so far.
 
-    ``r_t = (L_t - L_{t-1}) / (max L - min L) - (k_t - k_{t-1}) / (max k - min k)``, with
-    the extremes over the steps up to and with t. The first step has no previous one and
-    is worth 0. A value that is not finite counts as the worst finite one of the range,
-    and does not widen the range.
+    ``r_t = (L_t - L_{t-1}) / (max L - min L) - (k_t - k_{t-1}) / (max k - min k)`` with
+    the paper's objective, the extremes over the steps up to and with t. The first step
+    has no previous one and is worth 0. A value that is not finite counts as the worst
+    finite one of the range, and does not widen the range.
 
     Args:
+        objective: Which measures, and how they weigh. Defaults to the paper's.
         window: Steps that the range is taken over; None for all (algorithm 1).
 
     Raises:
         InputError: If the window is less than two steps.
     """
 
-    def __init__(self, window: Optional[int] = None):
-        if window is not None and (not isinstance(window, int) or window < 2):
-            raise InputError('reward_window must be None or a whole number of at least '
-                             f'2, got {window!r}')
+    def __init__(self, objective: Objective = Objective(), window: Optional[int] = None):
+        if window is not None:
+            whole_number('reward_window', window, 2)
+        self._objective = objective
         self._steps: Deque[List[Values]] = deque(maxlen=window)
 
     def __call__(self, step: List[Values]) -> List[Values]:
@@ -71,12 +67,13 @@ class RelativeReward:
         previous = self._steps[-1] if self._steps else None
         self._steps.append(step)
         rewards = [{} for _ in step]
-        for name, sign in SIGNS.items():
+        for name, sign, weight in self._objective.parts:
             seen = Range.of([values[name] for past in self._steps for values in past],
                             sign)
             for reward, values in zip(rewards, step):
                 before = fmean(seen.clip(past[name]) for past in previous or [values])
-                reward[name] = seen.relative(sign * (seen.clip(values[name]) - before))
+                progress = sign * (seen.clip(values[name]) - before)
+                reward[name] = weight * seen.relative(progress)
         return [dict(reward, reward=sum(reward.values())) for reward in rewards]
 
 
@@ -91,9 +88,7 @@ class MovingAverage:
     """
 
     def __init__(self, momentum: float = 0.9):
-        if not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
-            raise InputError(f'baseline momentum must be between 0 and 1, got {momentum!r}')
-        self.momentum = momentum
+        self.momentum = number('baseline_momentum', momentum, above=0, below=1)
         self._sum = self._weight = 0.
 
     def update(self, value: float) -> float:
@@ -103,24 +98,26 @@ class MovingAverage:
         return self._sum / self._weight
 
 
-def scores(measured: Sequence[Values],
+def scores(measured: Sequence[Values], objective: Objective = Objective(),
            reference: Optional[Sequence[Values]] = None) -> List[float]:
     """Place topologies on one scale that does not depend on the order of a search.
 
     With a range that stays the same, the rewards of algorithm 1 add up along a search to
-    the difference of this score: length distortion minus condition number, each from 0 to
-    1 over the range.
+    the difference of this score: each measure from 0 to 1 over the range, times its
+    weight.
 
     Args:
         measured: Measures of the topologies.
+        objective: Which measures, and how they weigh. Defaults to the paper's.
         reference: Measures that span the range. Defaults to ``measured``.
 
     Returns:
-        A number from -1 to 1 each (if the reference holds them), more is better.
+        A number each, with the paper's objective from -1 to 1 (if the reference holds
+        them); more is better.
     """
     totals = [0.] * len(measured)
-    for name, sign in SIGNS.items():
+    for name, sign, weight in objective.parts:
         seen = Range.of([values[name] for values in reference or measured], sign)
         for i, values in enumerate(measured):
-            totals[i] += sign * seen.relative(seen.clip(values[name]) - seen.low)
+            totals[i] += sign * weight * seen.relative(seen.clip(values[name]) - seen.low)
     return totals

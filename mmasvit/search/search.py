@@ -1,156 +1,76 @@
 """One topology search, step by step, without a Runner."""
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import List, Optional
 
-import torch
-
-from mmasvit.complexity.probe import generator
-from mmasvit.errors import InputError
-from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.reward import SIGNS, MovingAverage, RelativeReward, Values, scores
-from mmasvit.search.space import Choice, Constraint, table_costs
-from mmasvit.search.strategies import (STRATEGIES, check_evolution, evolve, most_likely,
-                                       sample)
-from mmasvit.search.work import Evaluator
-from mmasvit.topology import Topology
-
-Row = Dict[str, object]  # one topology of one step: text, numbers
-
-
-class Step(NamedTuple):
-    """What the policy learns from at one step.
-
-    Attributes:
-        choices: What was drawn.
-        advantages: Rewards less the baseline.
-        rows: The new rows of the history.
-    """
-    choices: List[Choice]
-    advantages: List[float]
-    rows: List[Row]
+from mmasvit.arguments import whole_number
+from mmasvit.measuring import Evaluator, Objective
+from mmasvit.random import Purpose, generator
+from mmasvit.search.history import Evaluation
+from mmasvit.search.reward import MovingAverage, RelativeReward
+from mmasvit.search.strategies import Proposal, Strategy
 
 
 class TopologySearch:
     """Proposes topologies, has them measured and rewards them (algorithm 1).
 
-    Everything but the policy's parameters is a function of the history and the
-    arguments, so the history is all the state there is. What a step draws depends on the
-    seed, the step and that state.
+    What a step draws depends on the seed, the step and the history alone, so that the
+    same measurements always make the same search.
 
     Args:
-        policy: The policy; only ``'reinforce'`` ever changes it, elsewhere.
+        strategy: Where topologies come from.
         evaluator: Measures topologies.
         seed: Seed of what is drawn.
-        strategy: ``'reinforce'``, ``'random'`` (the policy stays uniform) or
-            ``'evolution'``.
+        objective: What is rewarded. Defaults to the paper's.
         topologies_per_step: More than one is not the paper's: the policy then follows
-            the mean gradient of several topologies.
+            the mean gradient of several topologies. Defaults to 1.
         baseline_momentum: Of the moving average of rewards; None for no baseline.
-        reward_window: Steps that scale the reward; None for all.
-        constraint: Limits on the topologies.
-        evolution: ``population`` and ``tournament`` of regularised evolution.
+            Defaults to 0.9.
+        reward_window: Steps that scale the reward. Defaults to None, all.
 
     Attributes:
-        rows: The history.
+        history: The evaluations so far.
 
     Raises:
         InputError: If an argument is out of range, or no topology keeps the limits.
     """
 
-    def __init__(self, policy: TopologyPolicy, evaluator: Evaluator, seed: int,
-                 strategy: str = 'reinforce', topologies_per_step: int = 1,
+    def __init__(self, strategy: Strategy, evaluator: Evaluator, seed: int,
+                 objective: Objective = Objective(), topologies_per_step: int = 1,
                  baseline_momentum: Optional[float] = 0.9,
-                 reward_window: Optional[int] = None,
-                 constraint: Constraint = Constraint(),
-                 evolution: Optional[dict] = None):
-        if strategy not in STRATEGIES:
-            raise InputError(f'strategy must be one of {", ".join(STRATEGIES)}, got '
-                             f'{strategy!r}')
-        count = topologies_per_step
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise InputError('topologies_per_step must be a positive whole number, got '
-                             f'{count!r}')
-        sizes = {'population': 50, 'tournament': 10}
-        if evolution is not None and not (
-                isinstance(evolution, dict) and set(evolution) <= set(sizes)):
-            raise InputError('evolution takes population and tournament, got '
-                             f'{evolution!r}')
-        self._evolution = check_evolution(**{**sizes, **(evolution or {})})
-        constraint.check(policy.space)
-        self.policy, self.space = policy, policy.space
-        self._evaluator, self._seed, self._count = evaluator, seed, count
-        self.strategy, self._constraint = strategy, constraint
-        self._reward = RelativeReward(reward_window)
+                 reward_window: Optional[int] = None):
+        self._count = whole_number('topologies_per_step', topologies_per_step, 1)
+        self.strategy, self._evaluator, self._seed = strategy, evaluator, seed
+        self._reward = RelativeReward(objective, reward_window)
         self._baseline = (None if baseline_momentum is None
                           else MovingAverage(baseline_momentum))
-        self.rows: List[Row] = []
+        self.history: List[Evaluation] = []
+        self._propose(1)  # limits that hardly any topology keeps are refused here
 
-    def step(self) -> Step:
-        """Propose, measure and reward the topologies of the next step."""
-        number = len(self.rows) // self._count + 1
-        choices = self._propose(number)
-        topologies = [self.space.topology(choice) for choice in choices]
-        entropy = self.policy.entropy().item()
-        measured = [{name: summary.mean for name, summary in summaries.items()}
-                    for summaries in self._evaluator(topologies)]
-        rewards, baseline = self._learn(measured)
-        rows = [dict(step=number, topology=str(topology), **values, **{
-            f'{name}_reward': reward[name] for name in SIGNS}, reward=reward['reward'],
-                     baseline=baseline, entropy=entropy, **table_costs(topology))
-                for topology, values, reward in zip(topologies, measured, rewards)]
-        self.rows += rows
-        return Step(choices, [reward['reward'] - baseline for reward in rewards], rows)
+    def step(self, known_only: bool = False) -> Optional[List[Evaluation]]:
+        """Propose, measure and reward the topologies of the next step.
 
-    def load(self, rows: Sequence[Row]) -> None:
-        """Go on from a history, as if its steps had just been made."""
-        self.rows = []
-        for start in range(0, len(rows), self._count):
-            self.rows += (step := rows[start:start + self._count])
-            self._learn([_measures(row) for row in step])
-
-    def scores(self) -> List[float]:
-        """The scores of all topologies so far, on the scale of their own range."""
-        return scores([_measures(row) for row in self.rows])
-
-    def best(self) -> Row:
-        """The row of the highest score; the first of equals."""
-        rated = self.scores()
-        return self.rows[rated.index(max(rated))]
-
-    def found(self) -> Topology:
-        """What the search returns.
-
-        With a policy, the most likely topology (algorithm 1), which need not have been
-        measured; otherwise the one of the highest score.
+        Args:
+            known_only: Whether to stop before a step that would measure something, and
+                return None. Defaults to False.
         """
-        if self.strategy == 'reinforce':
-            return self.space.topology(most_likely(self.policy, self._constraint))
-        return Topology.parse(self.best()['topology'])
+        number = len(self.history) // self._count + 1
+        proposals = self._propose(number)
+        topologies = [proposal.topology for proposal in proposals]
+        if known_only and self._evaluator.unknown(topologies):
+            return None
+        entropy = self.strategy.policy.entropy().item()
+        measured = self._evaluator.values(topologies)
+        parts = self._reward(measured)
+        rewards = [part.pop('reward') for part in parts]
+        mean = sum(rewards) / len(rewards)
+        baseline = self._baseline.update(mean) if self._baseline else 0.
+        step = [Evaluation(number, *proposal, values, part, reward, baseline, entropy)
+                for proposal, values, part, reward
+                in zip(proposals, measured, parts, rewards)]
+        self.history += step
+        self.strategy.learn(step)
+        return step
 
-    def _propose(self, number: int) -> List[Choice]:
-        proposals = []
-        for position in range(self._count):
-            draw = generator(self._seed, number, position, 6)
-            if self.strategy == 'evolution':
-                past = [self.space.choice(Topology.parse(row['topology']))
-                        for row in self.rows]
-                proposals.append(evolve(self.space, self._constraint, draw, past,
-                                        self.scores, *self._evolution))
-            else:
-                proposals.append(sample(self.policy, self._constraint, draw))
-        return proposals
-
-    def _learn(self, measured: List[Values]):
-        """Rewards of a step, and the baseline with them taken in."""
-        rewards = self._reward(measured)
-        mean = sum(reward['reward'] for reward in rewards) / len(rewards)
-        return rewards, self._baseline.update(mean) if self._baseline else 0.
-
-
-def _measures(row: Row) -> Values:
-    return {name: row[name] for name in SIGNS}
-
-
-def as_batch(step: Step) -> Dict[str, torch.Tensor]:
-    """What a step gives the policy's ``train_step``."""
-    return dict(choices=torch.tensor(step.choices),
-                advantages=torch.tensor(step.advantages, dtype=torch.float32))
+    def _propose(self, number: int) -> List[Proposal]:
+        return [self.strategy.propose(
+            self.history, generator(Purpose.PROPOSAL, self._seed, number, position))
+            for position in range(self._count)]

@@ -1,97 +1,203 @@
-"""Where the next topology of a search comes from."""
-from typing import Callable, Iterator, Sequence, Tuple
+"""Where the next topology of a search comes from, and what the search comes to.
+
+A strategy is a class with ``propose``, ``learn`` and ``found``. All it may go by are the
+history and its generator: a search is replayed, never restored.
+"""
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Type
 
 import torch
+from torch import Tensor
 
+from mmasvit.arguments import whole_number
 from mmasvit.errors import InputError
+from mmasvit.limits import Constraint
+from mmasvit.measuring.objective import Objective
+from mmasvit.search.history import Evaluation, best_of, rate
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.space import Choice, Constraint, Space
+from mmasvit.search.space import Choice, Space
+from mmasvit.topology import Topology
 
-STRATEGIES = ('reinforce', 'random', 'evolution')
 TRIES = 20_000  # draws until a constraint counts as impossible to keep in practice
 
+Update = Callable[[Dict[str, Tensor]], object]  # makes a step of the policy's optimizer
 
-def first_allowed(draws: Iterator[Choice], space: Space,
-                  constraint: Constraint) -> Choice:
-    """The first of many draws that keeps the limits.
+
+class Proposal(NamedTuple):
+    """A choice of the space, and the topology it stands for."""
+    choice: Choice
+    topology: Topology
+
+
+class Strategy:
+    """What all strategies share; this one learns nothing and finds the best it saw.
+
+    Args:
+        policy: The policy, with its space.
+        constraint: Limits on what is proposed.
+        objective: What a score is made of.
+    """
+
+    def __init__(self, policy: TopologyPolicy, constraint: Constraint = Constraint(),
+                 objective: Objective = Objective()):
+        self.policy, self.space = policy, policy.space
+        self._constraint, self._objective = constraint, objective
+
+    def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
+        """The next topology to measure.
+
+        Args:
+            history: All evaluations so far.
+            draw: Generator of this proposal.
+
+        Raises:
+            InputError: If none of ``TRIES`` draws keeps the limits.
+        """
+        raise NotImplementedError
+
+    def learn(self, step: Sequence[Evaluation]) -> None:
+        """Take in the evaluations of a step."""
+
+    def found(self, history: Sequence[Evaluation]) -> Topology:
+        """What the search returns."""
+        return best_of(history, self._objective).topology
+
+    @property
+    def learned_policy(self) -> Optional[TopologyPolicy]:
+        """The policy, if it is one that learns."""
+        return None
+
+    def _sample(self, draw: torch.Generator) -> Proposal:
+        """Draw from the policy, given that the limits are kept.
+
+        What breaks the limits is drawn again, before anything is measured. The gradient
+        of the normalising constant is left out: it has the mean advantage as its factor,
+        which the baseline keeps near 0.
+        """
+        def draws() -> Iterator[Choice]:
+            while True:
+                yield self.policy.sample(draw)
+
+        return first_allowed(draws(), self.space, self._constraint)
+
+
+class Random(Strategy):
+    """Topologies from the uniform distribution; the best of them is found."""
+
+    def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
+        """Draw one."""
+        return self._sample(draw)
+
+
+class Reinforce(Strategy):
+    """Algorithm 1: a policy follows the gradient of the reward.
+
+    Args:
+        policy: See :class:`Strategy`.
+        constraint: The same.
+        objective: The same.
+        update: Takes what the policy's ``train_step`` does, and makes the step.
+    """
+
+    def __init__(self, policy: TopologyPolicy, constraint: Constraint = Constraint(),
+                 objective: Objective = Objective(), *, update: Update):
+        super().__init__(policy, constraint, objective)
+        self._update = update
+
+    def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
+        """Draw from the policy."""
+        return self._sample(draw)
+
+    def learn(self, step: Sequence[Evaluation]) -> None:
+        """Make a step along the mean gradient of the evaluations."""
+        self._update(as_batch(step))
+
+    def found(self, history: Sequence[Evaluation]) -> Topology:
+        """The most likely topology that keeps the limits, measured or not."""
+        return first_allowed(self.policy.most_likely(), self.space, self._constraint,
+                             tries=self.space.size).topology
+
+    @property
+    def learned_policy(self) -> TopologyPolicy:
+        """The policy."""
+        return self.policy
+
+
+class Evolution(Strategy):
+    """Regularised evolution (Real et al., AAAI 2019).
+
+    Args:
+        policy: See :class:`Strategy`; stays uniform.
+        constraint: The same.
+        objective: The same.
+        population: Number alive, the last ones; until there are so many, topologies are
+            random.
+        tournament: Number drawn from the living, of which the best has the child.
 
     Raises:
-        InputError: If none of ``TRIES`` does.
+        InputError: Unless ``1 <= tournament <= population``.
     """
-    for _, choice in zip(range(TRIES), draws):
-        if constraint.allows(space.topology(choice)):
-            return choice
-    raise InputError(f'constraint: none of {TRIES} topologies drawn keeps the limits; '
+
+    def __init__(self, policy: TopologyPolicy, constraint: Constraint = Constraint(),
+                 objective: Objective = Objective(), *, population: int = 50,
+                 tournament: int = 10):
+        super().__init__(policy, constraint, objective)
+        self._population = whole_number('evolution.population', population, 1)
+        self._tournament = whole_number('evolution.tournament', tournament, 1, population)
+
+    def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
+        """A parent with one value changed."""
+        sizes = [len(values) for values in self.space.choices.values()]
+        mutable = [i for i, size in enumerate(sizes) if size > 1]
+        if len(history) < self._population or not mutable:
+            return self._sample(draw)
+        scores = rate(history, self._objective)
+        alive = [(score, one.choice) for score, one
+                 in zip(scores, history)][-self._population:]
+
+        def below(number: int) -> int:
+            return torch.randint(number, (), generator=draw).item()
+
+        def draws() -> Iterator[Choice]:
+            while True:
+                rivals = torch.randperm(len(alive), generator=draw)[:self._tournament]
+                _, parent = max((alive[i] for i in rivals.tolist()),
+                                key=lambda rival: rival[0])
+                position = mutable[below(len(mutable))]
+                step = 1 + below(sizes[position] - 1)
+                yield (*parent[:position], (parent[position] + step) % sizes[position],
+                       *parent[position + 1:])
+
+        return first_allowed(draws(), self.space, self._constraint)
+
+
+STRATEGIES: Dict[str, Type[Strategy]] = dict(reinforce=Reinforce, random=Random,
+                                             evolution=Evolution)
+
+
+def first_allowed(draws: Iterator[Choice], space: Space, constraint: Constraint,
+                  tries: Optional[int] = None) -> Proposal:
+    """The first of many draws that keeps the limits.
+
+    Args:
+        draws: The draws.
+        space: What they stand for.
+        constraint: The limits.
+        tries: How many are looked at. Defaults to ``TRIES``.
+
+    Raises:
+        InputError: If none of these does.
+    """
+    tries = TRIES if tries is None else tries
+    for _, choice in zip(range(tries), draws):
+        topology = space.topology(choice)
+        if constraint.allows(topology):
+            return Proposal(choice, topology)
+    raise InputError(f'constraint: none of {tries} topologies drawn keeps the limits; '
                      'loosen them, or leave expensive values out of the space')
 
 
-def sample(policy: TopologyPolicy, constraint: Constraint,
-           draw: torch.Generator) -> Choice:
-    """Draw from the policy, given that the limits are kept.
-
-    What breaks the limits is drawn again, before anything is measured. The gradient of
-    the normalising constant is left out: it has the mean advantage as its factor, which
-    the baseline keeps near 0.
-    """
-    def draws() -> Iterator[Choice]:
-        while True:
-            yield policy.sample(draw)
-
-    return first_allowed(draws(), policy.space, constraint)
-
-
-def most_likely(policy: TopologyPolicy, constraint: Constraint) -> Choice:
-    """The most likely choice that keeps the limits (the result of algorithm 1)."""
-    return next(choice for choice in policy.most_likely()
-                if constraint.allows(policy.space.topology(choice)))
-
-
-def evolve(space: Space, constraint: Constraint, draw: torch.Generator,
-           past: Sequence[Choice], rate: Callable[[], Sequence[float]],
-           population: int = 50, tournament: int = 10) -> Choice:
-    """One child of regularised evolution (Real et al., AAAI 2019).
-
-    Args:
-        space: The space.
-        constraint: Its limits.
-        draw: Generator of this child.
-        past: All choices so far; the last ``population`` are alive.
-        rate: Gives the scores of all past choices.
-        population: Number alive; until there are so many, choices are random.
-        tournament: Number drawn from the living, of which the best has the child.
-
-    Returns:
-        The parent with one value changed.
-    """
-    uniform = TopologyPolicy(space.choices)
-    mutable = [i for i, values in enumerate(space.choices.values()) if len(values) > 1]
-    if len(past) < population or not mutable:
-        return sample(uniform, constraint, draw)
-    alive = list(zip(rate()[-population:], past[-population:]))
-
-    def below(number: int) -> int:
-        return torch.randint(number, (), generator=draw).item()
-
-    def draws() -> Iterator[Choice]:
-        sizes = [len(values) for values in space.choices.values()]
-        while True:
-            rivals = torch.randperm(population, generator=draw)[:tournament].tolist()
-            _, parent = max((alive[i] for i in rivals), key=lambda rival: rival[0])
-            position = mutable[below(len(mutable))]
-            step = 1 + below(sizes[position] - 1)
-            yield (*parent[:position], (parent[position] + step) % sizes[position],
-                   *parent[position + 1:])
-
-    return first_allowed(draws(), space, constraint)
-
-
-def check_evolution(population: int, tournament: int) -> Tuple[int, int]:
-    """Raise :class:`InputError` unless ``1 <= tournament <= population``."""
-    for name, value in dict(population=population, tournament=tournament).items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f'evolution: {name} must be a positive whole number, got '
-                             f'{value!r}')
-    if tournament > population:
-        raise InputError(f'evolution: tournament ({tournament}) is larger than the '
-                         f'population ({population})')
-    return population, tournament
+def as_batch(step: Sequence[Evaluation]) -> Dict[str, Tensor]:
+    """What a step gives the policy's ``train_step``."""
+    advantages: List[float] = [one.advantage for one in step]
+    return dict(choices=torch.tensor([one.choice for one in step]),
+                advantages=torch.tensor(advantages, dtype=torch.float32))

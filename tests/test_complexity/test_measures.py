@@ -8,7 +8,7 @@ from mmasvit import Topology
 from mmasvit.complexity import (MEASURES, Setting, curve_derivatives, length_distortion,
                                 measure, measure_repeat, measure_topology,
                                 pooled_features)
-from mmasvit.complexity.probe import Probe, generator
+from mmasvit.complexity.untrained import UntrainedNetwork, generator
 from mmasvit.errors import InputError
 
 SMALL = Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|16,16')
@@ -51,8 +51,8 @@ class TestWhatMattersAndWhatDoesNot:
         assert all(math.isfinite(value) for value in ours.values())
 
     def test_repeats_share_images_but_not_circles(self, setting):
-        first, second = (Probe(SMALL, setting, repeat) for repeat in (0, 1))
-        other = Probe(OTHER, setting, 0)
+        first, second = (UntrainedNetwork(SMALL, setting, repeat) for repeat in (0, 1))
+        other = UntrainedNetwork(OTHER, setting, 0)
         assert torch.equal(first.images, second.images)
         assert torch.equal(first.images, other.images)
         assert not torch.allclose(first.basis, second.basis)
@@ -61,7 +61,7 @@ class TestWhatMattersAndWhatDoesNot:
                            torch.zeros(16))
 
     def test_released_repeats_share_the_tokenizer(self, setting):
-        first, second = (Probe(SMALL, setting, repeat).backbone for repeat in (0, 1))
+        first, second = (UntrainedNetwork(SMALL, setting, repeat).backbone for repeat in (0, 1))
         tokenizers = [net.patch_embed.projection.weight for net in (first, second)]
         assert torch.equal(*tokenizers) == (setting.protocol == 'released')
         assert not torch.equal(first.stages[1].downsample.reduction.weight,
@@ -90,7 +90,7 @@ class TestProtocols:
 
     def test_paper_is_the_integral_at_radius_sqrt_n(self):
         setting = SETTINGS[1]
-        probe = Probe(SMALL, setting)
+        probe = UntrainedNetwork(SMALL, setting)
         angles = torch.arange(5) * 2 * math.pi / 5
         v = curve_derivatives(pooled_features(probe.backbone), probe.basis, angles,
                               radius=math.sqrt(3 * 32 * 32), order=1)
@@ -99,7 +99,7 @@ class TestProtocols:
 
     def test_released_is_a_sum_with_both_ends_without_norms(self):
         setting = SETTINGS[0]
-        probe = Probe(SMALL, setting)
+        probe = UntrainedNetwork(SMALL, setting)
         angles = torch.linspace(0, 2 * math.pi, 5)
         features = pooled_features(probe.backbone, identity_norms=True)
         v, a = curve_derivatives(features, probe.basis, angles, radius=1.)
@@ -114,7 +114,7 @@ class TestProtocols:
 
     def test_initialisation_is_the_released_codes(self):
         wide = Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|16,128')
-        backbone = Probe(wide, SETTINGS[0]).backbone
+        backbone = UntrainedNetwork(wide, SETTINGS[0]).backbone
         weight = backbone.stages[3].blocks[0].ffn.layers[1].weight
         assert math.isclose(weight.std().item(), 0.02, rel_tol=0.01)
         bound = (3 * 64)**-0.5
@@ -133,13 +133,13 @@ class TestProtocols:
 class TestMeasures:
 
     def test_parameters_and_macs_are_the_networks(self):
-        probe = Probe(SMALL, SETTINGS[0])
+        probe = UntrainedNetwork(SMALL, SETTINGS[0])
         assert MEASURES['params'](probe) == sum(
             p.numel() for p in probe.backbone.parameters())
         assert MEASURES['macs'](probe) == SMALL.count_macs((32, 32), pretrain_img_size=32)
 
     def test_a_network_that_yields_nan_ranks_worst(self, setting):
-        probe = Probe(SMALL, setting)
+        probe = UntrainedNetwork(SMALL, setting)
         with torch.no_grad():
             probe.backbone.stages[2].blocks[0].attn.qkv.weight[0] = float('nan')
         for name, entry in MEASURES.items():
@@ -148,7 +148,7 @@ class TestMeasures:
                                         else math.inf), name
 
     def test_gradient_norm_against_autograd_of_the_model(self, setting):
-        probe = Probe(SMALL, setting)
+        probe = UntrainedNetwork(SMALL, setting)
         backbone = probe.backbone.eval()
         backbone.norm3 = torch.nn.Identity()
         features = backbone(probe.images)[0].mean(dim=(2, 3))
@@ -157,11 +157,11 @@ class TestMeasures:
         labels = torch.randint(10, (4, ), generator=draw)
         torch.nn.functional.cross_entropy(features @ head.T / 128**0.5, labels).backward()
         expected = sum(p.grad.norm().item() for p in backbone.parameters() if p.ndim > 1)
-        assert math.isclose(MEASURES['grad_norm'](Probe(SMALL, setting)), expected,
+        assert math.isclose(MEASURES['grad_norm'](UntrainedNetwork(SMALL, setting)), expected,
                             rel_tol=1e-4)
 
     def test_synflow_grows_with_every_weight(self, setting):
-        probe, larger = Probe(SMALL, setting), Probe(SMALL, setting)
+        probe, larger = UntrainedNetwork(SMALL, setting), UntrainedNetwork(SMALL, setting)
         with torch.no_grad():
             larger.backbone.stages[1].downsample.reduction.weight.mul_(-2)
         assert MEASURES['synflow'](larger) > 1.5 * MEASURES['synflow'](probe)
@@ -170,7 +170,7 @@ class TestMeasures:
                     == -2 * probe.backbone.stages[1].downsample.reduction.weight).all()
 
     def test_dss_looks_at_attention_and_ffn(self, setting):
-        probe = Probe(SMALL, setting)
+        probe = UntrainedNetwork(SMALL, setting)
         before = MEASURES['dss'](probe)
         assert before > 0
         with torch.no_grad():

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mmasvit import Topology
 from mmasvit.complexity import Setting
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
 
@@ -37,7 +37,7 @@ def back(images):
 
 def test_noise_is_what_the_measures_use_without_images():
     setting = Setting(image_size=48, num_images=5, seed=3)
-    probe = Probe(Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|32'), setting)
+    probe = UntrainedNetwork(Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|32'), setting)
     dataset = ProbeImages(image_size=48, num_images=5, seed=3)
     assert torch.equal(dataset.images, probe.images)
     assert len(dataset) == 5 and torch.equal(dataset[2], dataset.images[2])

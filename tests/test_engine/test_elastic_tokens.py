@@ -52,22 +52,18 @@ class Noise(Dataset):
 
 
 class Recorder(Hook):
-    """Notes each step: (epoch, iteration, stride, loss), sizes and learning rates."""
+    """Notes each step: (epoch, iteration, stride, loss)."""
     priority = 'LOWEST'
 
     def __init__(self):
-        self.steps, self.batches, self.lrs, self.epochs = [], [], [], []
+        self.steps, self.epochs = [], []
 
     def before_train_epoch(self, runner):
         self.epochs.append(runner.model.backbone.token_stride)
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.lrs.append(runner.optim_wrapper.get_lr()['lr'][0])
-
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         stride = runner.model.backbone.token_stride
         self.steps.append((runner.epoch, runner.iter, stride, outputs['loss'].item()))
-        self.batches.append(len(data_batch['labels']))
 
 
 def loader(batch_size=4, sampler='DefaultSampler', shuffle=True):
@@ -294,67 +290,6 @@ def test_plan_is_printed_at_the_start(tmp_path):
 # ---------------------------------------------------------------- learning rate, batches
 
 
-def lr_schedulers():
-    return [dict(type='LinearLR', start_factor=.1, by_epoch=False, begin=0, end=4),
-            dict(type='CosineAnnealingLR', by_epoch=True, T_max=6,
-                 convert_to_iter_based=True),
-            dict(type='MultiStepLR', milestones=[3], gamma=.5, by_epoch=True)]
-
-
-def test_learning_rate_factors_do_not_leak_into_the_schedulers(tmp_path):
-    plain = train(tmp_path / 'plain', param_scheduler=lr_schedulers())
-    scaled = train(tmp_path / 'scaled', param_scheduler=lr_schedulers(),
-                   options=dict(lr_factors=[3., 2., .5]))
-    factors = [3.] * 6 + [2.] * 6 + [.5] * 6
-    assert recorder_of(scaled).lrs == [
-        lr * factor for lr, factor in zip(recorder_of(plain).lrs, factors)]
-    logged, _ = scaled.message_hub.get_scalar('train/lr').data
-    assert logged.tolist() == recorder_of(scaled).lrs
-    for ours, theirs in zip(scaled.param_schedulers, plain.param_schedulers):
-        assert ours.get_last_value() == theirs.get_last_value()
-    assert recorder_of(scaled).steps[1:] != recorder_of(plain).steps[1:]
-
-
-def test_resume_with_learning_rate_factors(tmp_path):
-    options = dict(param_scheduler=lr_schedulers(), options=dict(lr_factors=[3, 2, 1]))
-    whole = train(tmp_path / 'whole', **options)
-    rest = train(tmp_path / 'rest', resume=True,
-                 load_from=str(tmp_path / 'whole' / 'epoch_3.pth'), **options)
-    assert recorder_of(rest).steps == recorder_of(whole).steps[9:]
-    assert recorder_of(rest).lrs == recorder_of(whole).lrs[9:]
-
-
-def test_batch_factors(tmp_path):
-    options = dict(options=dict(batch_factors=[3, 2, 1]),
-                   param_scheduler=dict(type='MultiStepLR', milestones=[3], by_epoch=True))
-    whole = train(tmp_path / 'whole', **options)
-    assert recorder_of(whole).batches == [12] * 2 + [8, 4] * 2 + [4] * 6
-    assert strides(whole) == [16] * 2 + [8] * 4 + [4] * 6
-    assert whole.train_dataloader.batch_sampler.batch_size == 4
-    rest = train(tmp_path / 'rest', resume=True,
-                 load_from=str(tmp_path / 'whole' / 'epoch_3.pth'), **options)
-    assert recorder_of(rest).steps == recorder_of(whole).steps[4:]
-
-
-def test_batch_factors_with_accumulated_gradients(tmp_path):
-    """The last, incomplete group of iterations makes a step too."""
-    runner = runner_of(tmp_path, [(0, 16), (1, 4)], 2, options=dict(batch_factors=[3, 1]),
-                       optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1),
-                                          accumulative_counts=3))
-    steps = []
-
-    class Count(Hook):
-        def before_train(self, runner):
-            optimizer = runner.optim_wrapper.optimizer
-            optimizer.register_step_post_hook(
-                lambda *_: steps.append(runner.iter))
-
-    runner.register_hook(Count())
-    runner.train()
-    assert [step[1] for step in recorder_of(runner).steps] == [0, 1, 2, 3]
-    assert steps == [2, 3]
-
-
 # --------------------------------------------------------------------- ways to compute
 
 
@@ -400,13 +335,8 @@ def assert_one_line(caught, *words):
     (dict(milestones=[(0, 16, 2)]), '(0, 16, 2)'),
     (dict(milestones=[('0', 16)]), "('0', 16)"),
     (dict(milestones=[0, 16]), '0 is no pair'),
-    (dict(milestones=[(0, 16)], lr_factors=[1., 2.]), 'lr_factors must be 1'),
-    (dict(milestones=[(0, 16)], lr_factors=[0.]), 'positive'),
     *((dict(milestones=[(0, 16)], img_size=size), 'img_size must be one or two sizes')
       for size in (0, 8, 'abc', [224], [1, 2, 3], [32, 'a'])),
-    (dict(milestones=[(0, 16)], batch_factors=[1.5]), 'whole numbers'),
-    (dict(milestones=[(0.5, 16)], batch_factors=[2]), 'whole epochs'),
-    (dict(milestones=[(0, 16)], by_epoch=False, batch_factors=[2]), 'whole epochs'),
 ], ids=str)
 def test_bad_arguments(options, words):
     with pytest.raises(InputError) as caught:
@@ -418,10 +348,7 @@ def test_bad_arguments(options, words):
     ([(0, 16), (6, 4)], {}, ('(6, 4)', '6 epochs')),
     ([(0, 16), (18, 4)], dict(options=dict(by_epoch=False)), ('18 iterations', )),
     ([(0, 16)], dict(ITERATIONS, options={}), ('by_epoch=False', )),
-    (SCHEDULE, dict(options=dict(batch_factors=[4, 2, 1]), param_scheduler=dict(
-        type='CosineAnnealingLR', by_epoch=True, T_max=6, convert_to_iter_based=True)),
-     ('CosineAnnealingLR counts iterations', )),
-], ids=['epochs', 'iterations', 'loop', 'scheduler'])
+], ids=['epochs', 'iterations', 'loop'])
 def test_schedules_that_do_not_fit_the_run(tmp_path, milestones, options, words):
     with pytest.raises(InputError) as caught:
         train(tmp_path, milestones, **options)

@@ -75,21 +75,6 @@ def test_checkpoints_of_torch_before_zip_files_are_taken(tmp_path):
     assert resume(tmp_path, path) == ('old.pth', True)
 
 
-@pytest.mark.parametrize('new, stay', [
-    (('20260101_000000', 'own.py'), False),
-    (('20260101_000000', 'own.py', 'iter_10.pth'), True),
-    (('20260101_000000', 'history.csv'), True),
-])
-def test_a_refused_run_leaves_nothing_and_one_that_began_everything(run, new, stay):
-    before = set(os.listdir(run))
-    cfg = Config(dict(work_dir=str(run)), cfg_text='#', filename='configs/own.py')
-    with pytest.raises(InputError), launch.measuring(cfg):
-        for name in new:
-            (run / name).mkdir() if '.' not in name else (run / name).touch()
-        raise InputError('late')
-    assert set(os.listdir(run)) == (before | set(new) if stay else before)
-
-
 def test_pytorchs_launcher_needs_torchrun(tmp_path, monkeypatch):
     monkeypatch.delenv('RANK', raising=False)
     with pytest.raises(InputError, match='needs torchrun'):

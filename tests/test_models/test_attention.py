@@ -4,8 +4,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmasvit.models.attention import WindowAttention, WindowLayout
-from mmasvit.topology import lay_windows
+from mmasvit.geometry import WindowRule, lay_windows
+from mmasvit.models.attention import WindowAttention
+from mmasvit.models.stage_grid import StageGrid
 
 # (grid in tokens, image in pixels, splits): tiled exactly, cut along one side, along
 # both, one window, more windows than fit, a single token
@@ -57,7 +58,7 @@ def padded_and_masked(attn, x, edges):
 
 @pytest.mark.parametrize('grid, size, splits', LAYOUTS, ids=str)
 def test_restore_undoes_partition(grid, size, splits):
-    layout = WindowLayout(grid, size, splits, 224)
+    layout = StageGrid(grid, size, WindowRule(splits, 224), 4)
     x = torch.arange(2. * grid[0] * grid[1] * 3).view(2, *grid, 3)
     windows = layout.partition(x)
     assert windows.shape == (2, grid[0] * grid[1], 3)
@@ -72,7 +73,7 @@ def test_each_window_is_one_tile_of_the_grid(grid, size, splits):
     rows, cols = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]),
                                 indexing='ij')
     tiles = rows // edge_h * grid[1] + cols // edge_w
-    layout = WindowLayout(grid, size, splits, 224)
+    layout = StageGrid(grid, size, WindowRule(splits, 224), 4)
     seen = []
     for group, part in zip(layout.groups,
                            layout.split(layout.partition(tiles[None, ..., None]))):
@@ -87,13 +88,13 @@ def test_each_window_is_one_tile_of_the_grid(grid, size, splits):
 
 
 @small_layouts
-@pytest.mark.parametrize('attn_impl', ['fused', 'explicit'])
+@pytest.mark.parametrize('fused', [True, False])
 @pytest.mark.parametrize('dims, heads', [(12, 3), (13, 4)])
-def test_equals_padding_and_masking(grid, size, splits, attn_impl, dims, heads):
-    attn = WindowAttention(dims, heads, attn_impl).double()
+def test_equals_padding_and_masking(grid, size, splits, fused, dims, heads):
+    attn = WindowAttention(dims, heads, fused).double()
     attn.qkv.weight.data.mul_(4)  # attend unevenly
     x = torch.randn(2, *grid, dims, dtype=torch.double, requires_grad=True)
-    layout = WindowLayout(grid, size, splits, 224)
+    layout = StageGrid(grid, size, WindowRule(splits, 224), 4)
     out = layout.restore(attn(layout.partition(x), layout))
     expected = padded_and_masked(attn, x, edges_of(grid, size, splits))
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
@@ -107,10 +108,10 @@ def test_equals_padding_and_masking(grid, size, splits, attn_impl, dims, heads):
 
 @pytest.mark.parametrize('dims, heads', [(32, 4), (22, 1), (29, 2), (9, 4)])
 def test_fused_equals_explicit(dims, heads):
-    fused = WindowAttention(dims, heads, 'fused')
-    explicit = WindowAttention(dims, heads, 'explicit')
+    fused = WindowAttention(dims, heads, True)
+    explicit = WindowAttention(dims, heads, False)
     explicit.load_state_dict(fused.state_dict())
-    layout = WindowLayout((29, 35), (500, 610), 2, 224)
+    layout = StageGrid((29, 35), (500, 610), WindowRule(2, 224), 4)
     x = torch.randn(2, 29 * 35, dims, requires_grad=True)
     outs = [attn(x, layout) for attn in (fused, explicit)]
     torch.testing.assert_close(*outs, rtol=1e-5, atol=1e-6)
@@ -119,12 +120,12 @@ def test_fused_equals_explicit(dims, heads):
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('attn_impl', ['fused', 'explicit'])
-def test_tokens_see_their_own_window_only(attn_impl):
+@pytest.mark.parametrize('fused', [True, False])
+def test_tokens_see_their_own_window_only(fused):
     grid, size, splits = (29, 35), (500, 610), 2
     edge_h, edge_w = edges_of(grid, size, splits)
-    attn = WindowAttention(8, 2, attn_impl).double()
-    layout = WindowLayout(grid, size, splits, 224)
+    attn = WindowAttention(8, 2, fused).double()
+    layout = StageGrid(grid, size, WindowRule(splits, 224), 4)
     for row, col in ((0, 0), (28, 34), (28, 0), (edge_h, edge_w - 1)):
         x = torch.randn(1, *grid, 8, dtype=torch.double)
         moved = x.clone()
@@ -138,20 +139,20 @@ def test_tokens_see_their_own_window_only(attn_impl):
         assert torch.equal(changed, same)
 
 
-@pytest.mark.parametrize('attn_impl', ['fused', 'explicit'])
+@pytest.mark.parametrize('fused', [True, False])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
-def test_dtype_is_kept(attn_impl, dtype):
-    attn = WindowAttention(12, 3, attn_impl).to(dtype)
-    layout = WindowLayout((5, 7), (80, 112), 1, 224)
+def test_dtype_is_kept(fused, dtype):
+    attn = WindowAttention(12, 3, fused).to(dtype)
+    layout = StageGrid((5, 7), (80, 112), WindowRule(1, 224), 4)
     assert attn(torch.randn(2, 35, 12, dtype=dtype), layout).dtype == dtype
 
 
 def test_explicit_softmax_stays_in_float64():
     """Float32 anywhere inside would leave an error of 1e-8 and more."""
-    explicit = WindowAttention(12, 3, 'explicit').double()
-    fused = WindowAttention(12, 3, 'fused').double()
+    explicit = WindowAttention(12, 3, False).double()
+    fused = WindowAttention(12, 3, True).double()
     fused.load_state_dict(explicit.state_dict())
-    layout = WindowLayout((14, 14), (56, 56), 1, 56)
+    layout = StageGrid((14, 14), (56, 56), WindowRule(1, 56), 4)
     x = 5 * torch.randn(1, 196, 12, dtype=torch.double)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         torch.testing.assert_close(explicit(x, layout), fused(x, layout),
@@ -173,16 +174,16 @@ class SoftmaxDtypes(TorchDispatchMode):
 
 @pytest.mark.parametrize('low', [torch.bfloat16, torch.float16])
 def test_explicit_softmax_is_never_in_low_precision(low):
-    attn = WindowAttention(8, 1, 'explicit').to(low)
-    layout = WindowLayout((5, 7), (80, 112), 1, 224)
+    attn = WindowAttention(8, 1, False).to(low)
+    layout = StageGrid((5, 7), (80, 112), WindowRule(1, 224), 4)
     with SoftmaxDtypes() as softmax:
         attn(torch.randn(1, 35, 8, dtype=low), layout)
     assert softmax.seen == {torch.float32}
 
 
 def test_explicit_has_forward_mode_derivatives():
-    attn = WindowAttention(12, 3, 'explicit').double()
-    layout = WindowLayout((5, 7), (500, 610), 1, 224)
+    attn = WindowAttention(12, 3, False).double()
+    layout = StageGrid((5, 7), (500, 610), WindowRule(1, 224), 4)
     x, direction = torch.randn(2, 1, 35, 12, dtype=torch.double)
     _, tangent = torch.func.jvp(lambda y: attn(y, layout), (x, ), (direction, ))
     step = 1e-6

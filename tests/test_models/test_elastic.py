@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from mmasvit import AsViT
 from mmasvit.analysis import count_macs, use_explicit_paths
 from mmasvit.errors import InputError
+from mmasvit.geometry import TOKEN_STRIDES, token_dilation, token_grids
 from mmasvit.models.tokenizer import Tokenizer, same_padding
-from mmasvit.topology import TOKEN_STRIDES, token_dilation, token_grids
 
 TINY = '7,4,3,2|2,2,2,1|4,2,3,3|3,1,2,1|16,10'
 SIZES = [(64, 64), (75, 107), (16, 130), (17, 31)]
@@ -24,11 +24,9 @@ def build(arch=TINY, **options):
     return backbone
 
 
-def tokenizer(kernel, stride=4, **options):
+def tokenizer(kernel, **options):
     torch.manual_seed(1)
-    module = Tokenizer(3, 8, kernel, dict(type='LN'), **options).double()
-    module.set_stride(stride)
-    return module
+    return Tokenizer(3, 8, kernel, dict(type='LN'), **options).double()
 
 
 # -------------------------------------------------------------------------- tokenizer
@@ -46,7 +44,7 @@ def test_dilations_are_the_papers(kernel, dilations):
 @pytest.mark.parametrize('kernel', [4, 5, 6, 7, 8])
 def test_tokens_are_a_dense_convolution_with_the_spread_kernel(kernel, size, stride):
     """The dilated kernel written out, zeros between its weights, at stride 1."""
-    module, x = tokenizer(kernel, stride), torch.randn(2, 3, *size).double()
+    module, x = tokenizer(kernel), torch.randn(2, 3, *size).double()
     dilation = token_dilation(stride, kernel)
     reach = dilation * (kernel - 1) + 1
     dense = torch.zeros(8, 3, reach, reach, dtype=torch.double)
@@ -56,8 +54,8 @@ def test_tokens_are_a_dense_convolution_with_the_spread_kernel(kernel, size, str
     rows, cols = token_grids(size, stride)[0]
     assert maps.shape[2:] == (rows, cols)
     expected = module.norm(maps.permute(0, 2, 3, 1))
-    torch.testing.assert_close(module(x), expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(module.float()(x.float()), expected.float(),
+    torch.testing.assert_close(module(x, stride), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(module.float()(x.float(), stride), expected.float(),
                                rtol=1e-5, atol=1e-5)
 
 
@@ -65,19 +63,18 @@ def test_tokens_are_a_dense_convolution_with_the_spread_kernel(kernel, size, str
 @pytest.mark.parametrize('size', [(64, 64), (32, 112)], ids=str)
 def test_pixels_that_are_read(size, stride, step, first):
     """K = 8: rows and columns 2 mod 4 at stride 16, the odd ones at stride 8."""
-    module, x = tokenizer(8, stride), torch.randn(1, 3, *size).double()
+    module, x = tokenizer(8), torch.randn(1, 3, *size).double()
     read = torch.zeros(size, dtype=torch.bool)
     read[first::step, first::step] = True
     noise = x + torch.randn_like(x) * ~read
     assert not torch.equal(noise, x)
-    assert torch.equal(module(noise), module(x))
+    assert torch.equal(module(noise, stride), module(x, stride))
     for row, col in ((first, first), (first + 4 * step, size[1] - step + first)):
         moved = x.clone()
         moved[0, 1, row, col] += 1
-        assert not torch.equal(module(moved), module(x))
+        assert not torch.equal(module(moved, stride), module(x, stride))
     gradient = torch.autograd.functional.jacobian(
-        lambda image: module.projection(F.pad(image, same_padding(
-            size, 8, stride, step))).abs().sum(), x)
+        lambda image: module.project(image, stride).abs().sum(), x)
     assert torch.equal(gradient.abs().sum((0, 1)) > 0, read)
 
 
@@ -85,23 +82,23 @@ def test_pixels_that_are_read(size, stride, step, first):
 @each_size
 def test_area_embeds_the_averaged_image(size, stride):
     """Means written out pixel by pixel; at the border only pixels that exist count."""
-    module, r = tokenizer(7, stride, token_reduction='area'), stride // 4
+    module, r = tokenizer(7, token_reduction='area'), stride // 4
     x = torch.randn(1, 3, *size).double()
     small = torch.stack([torch.stack([
         x[..., i:i + r, j:j + r].mean((2, 3)) for j in range(0, size[1], r)], -1)
         for i in range(0, size[0], r)], -2)
     full = tokenizer(7)
-    torch.testing.assert_close(module(x), full(small), rtol=1e-10, atol=1e-10)
-    assert module(x).shape[1:3] == token_grids(size, stride)[0]
+    torch.testing.assert_close(module(x, stride), full(small), rtol=1e-10, atol=1e-10)
+    assert module(x, stride).shape[1:3] == token_grids(size, stride)[0]
 
 
 @each_stride
 @pytest.mark.parametrize('reduction', ['dilate', 'area'])
 def test_grids_of_any_size(reduction, stride):
     for kernel in (4, 7, 8):
-        module = tokenizer(kernel, stride, token_reduction=reduction)
+        module = tokenizer(kernel, token_reduction=reduction)
         for height in range(1, 40):
-            grid = module(torch.rand(1, 3, height, 53).double()).shape[1:3]
+            grid = module(torch.rand(1, 3, height, 53).double(), stride).shape[1:3]
             assert grid == token_grids((height, 53), stride)[0]
 
 
@@ -111,10 +108,8 @@ def test_area_reads_every_pixel_and_does_not_alias():
     board[..., ::2, :] *= -1
     board[..., ::2] *= -1
     for reduction, sees in (('area', False), ('dilate', True)):
-        module = tokenizer(8, 16, token_reduction=reduction)
-        inner = module.projection(F.pad(F.avg_pool2d(board, module.shrink), same_padding(
-            (64 // module.shrink, ) * 2, 8, *module.projection.stride[:1],
-            *module.projection.dilation[:1]))) - module.projection.bias.view(-1, 1, 1)
+        module = tokenizer(8, token_reduction=reduction)
+        inner = module.project(board, 16)[:, 1:-1, 1:-1] - module.projection.bias
         assert (inner.abs().max() > 1e-9) == sees
 
 
@@ -143,6 +138,32 @@ def test_switching_leaves_weights_and_full_tokens_as_they_were(reduction):
     for after, expected in zip(backbone(x), before):
         assert torch.equal(after, expected)
     assert backbone.extra_repr() == AsViT(TINY).extra_repr()
+
+
+@each_stride
+def test_a_stride_for_one_call_is_that_of_the_switch(stride):
+    """Bitwise, and the switch stays where it was."""
+    backbone, x = build(), torch.randn(2, 3, 75, 107)
+    other = copy.deepcopy(backbone)
+    other.set_token_stride(stride)
+    backbone.set_token_stride(8)
+    for ours, theirs in zip(backbone(x, token_stride=stride), other(x)):
+        assert torch.equal(ours, theirs)
+    for ours, theirs in zip(backbone.forward_features(x, stride),
+                            other.forward_features(x)):
+        assert torch.equal(ours, theirs)
+    assert backbone.token_stride == 8
+
+
+@each_stride
+def test_features_are_the_maps_before_the_norms(stride):
+    backbone = build(output_norm=False, resample_outputs=False)
+    x = torch.randn(1, 3, 75, 107)
+    features = backbone.forward_features(x, stride)
+    assert [tuple(level.shape[1:3]) for level in features] == list(
+        token_grids((75, 107), stride))
+    for level, out in zip(features, backbone(x, stride)):
+        assert torch.equal(level.permute(0, 3, 1, 2), out)
 
 
 def test_copies_keep_their_own_stride():
@@ -190,16 +211,14 @@ def test_maps_as_coarse_as_the_tokens(size, stride):
 
 @pytest.mark.parametrize('stride', [8, 16])
 @each_size
-def test_resampled_cells_lie_where_their_pixels_are(size, stride, monkeypatch):
+def test_resampled_cells_lie_where_their_pixels_are(size, stride):
     """A map that holds its cells' own positions in pixels holds the finer ones' after."""
-    backbone = build()
-    backbone.set_token_stride(stride)
     for fine in (4, 8, 16, 32):
         coarse = fine * stride // 4
         grid = [-(-side // coarse) for side in size]
         places = torch.stack(torch.meshgrid(*(
             (torch.arange(n) + .5) * coarse for n in grid), indexing='ij'))[None]
-        out = backbone._resample(places, size, fine)
+        out = AsViT._resample(places, size, fine, stride)
         for axis, side in enumerate(size):
             cells = -(-side // fine)
             expected = (torch.arange(cells) + .5) * fine
@@ -273,6 +292,9 @@ def test_strides_that_are_not_offered(stride):
         backbone.set_token_stride(stride)
     assert '4, 8, 16' in str(caught.value) and '\n' not in str(caught.value)
     assert backbone.token_stride == 8
+    if stride is not None:  # for a call that means the one that is set
+        with pytest.raises(InputError, match='4, 8, 16'):
+            backbone(torch.rand(1, 3, 32, 32), token_stride=stride)
 
 
 @pytest.mark.parametrize('stride, size', [(16, (15, 64)), (16, (64, 15)), (8, (7, 7))])
@@ -287,7 +309,7 @@ def test_image_smaller_than_a_coarse_token(stride, size):
 
 
 def test_unknown_token_reduction():
-    with pytest.raises(InputError, match="'dilate' or 'area', got 'pool'"):
+    with pytest.raises(InputError, match="one of dilate, area, got 'pool'"):
         AsViT(TINY, token_reduction='pool')
 
 
@@ -295,7 +317,8 @@ def test_unknown_token_reduction():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('options', [{}, dict(with_cp=True)], ids=str)
+@pytest.mark.parametrize('options', [{}, dict(with_cp=True, token_strides=(16, 8, 4))],
+                         ids=str)
 def test_one_graph_per_stride(options):
     from torch._dynamo.testing import CompileCounter
     torch._dynamo.reset()

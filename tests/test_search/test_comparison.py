@@ -9,13 +9,17 @@ from mmasvit import Topology
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
 from mmasvit.files import TableFile
-from mmasvit.search.comparison import Spread, found_values, group, policy_values, rate
+from mmasvit.measuring import Evaluator, Objective
+from mmasvit.search.comparison import found_values, group, policy_values, rate
 from mmasvit.search.policy import TopologyPolicy
-from mmasvit.search.results import COLUMNS, read_results, write_results
+from mmasvit.search.report import columns, read_results, to_row, write_results
 from mmasvit.search.reward import scores
 from mmasvit.search.search import TopologySearch
 from mmasvit.search.space import values_of
-from mmasvit.search.work import Evaluator
+from mmasvit.search.strategies import Random, Reinforce
+from mmasvit.stats import Spread
+
+PAPERS = Objective()
 
 
 def measure(topology, repeat):
@@ -28,19 +32,22 @@ def folders(tmp_path_factory):
     """Three seeds of each strategy, without a Runner; policies stay uniform."""
     made = []
     for strategy in ('reinforce', 'random'):
+        policy = TopologyPolicy(dict(heads=[16, 32]))
         for seed in range(3):
             folder = tmp_path_factory.mktemp(f'{strategy}{seed}')
-            search = TopologySearch(TopologyPolicy(dict(heads=[16, 32])),
-                                    Evaluator(measure, 2), seed, strategy)
+            evaluator = Evaluator(measure, 2, PAPERS.names)
+            search = TopologySearch(
+                Random(policy) if strategy == 'random'
+                else Reinforce(policy, update=lambda batch: None), evaluator, seed)
             for _ in range(15):
                 search.step()
-            found = search.found()
-            TableFile(folder / 'history.csv', COLUMNS, search.rows)
-            write_results(str(folder), search, found, Evaluator(measure, 2)([found])[0],
-                          dict(strategy=strategy, steps=15, seed=seed,
+            found = search.strategy.found(search.history)
+            TableFile(folder / 'history.csv', columns(PAPERS), map(to_row, search.history))
+            write_results(str(folder), search, PAPERS, found, evaluator([found])[0],
+                          dict(objective=dict(PAPERS.weights), strategy=strategy, steps=15, seed=seed,
                                topologies_per_step=1,
                                constraint=dict(macs=None, params=2e6),
-                               data=dict(source='data/photos'), seconds=dict(total=60.),
+                               data=dict(source='data/photos'), seconds=dict(measures=dict(a=60.)),
                                setting=dict(protocol='released', image_size=64, repeats=2,
                                             seed=seed)))
             made.append(folder)
@@ -108,10 +115,14 @@ def test_table_3_over_what_policies_sample(folders):
 def test_scores_share_a_range(folders):
     searches = [read_results(folder) for folder in folders]
     rated = rate(searches)
-    union = scores([row for search in searches for row in search.rows])
+    union = scores([values for search in searches for values in search.measures])
     assert sum(rated, []) == union and [len(one) for one in rated] == [15] * 6
     searches[1].result['setting']['image_size'] = 32
     with pytest.raises(InputError, match='image_size=32 instead of 64'):
+        rate(searches)
+    searches[1].result['setting']['image_size'] = 64
+    searches[1].result['objective'] = dict(length_distortion=1)
+    with pytest.raises(InputError, match='objective.ntk_condition_number=None'):
         rate(searches)
 
 
@@ -126,12 +137,13 @@ def test_unfinished_or_damaged_folders(folders, tmp_path, content, line):
 
 
 def test_numbers_without_a_sign_in_json_are_text(tmp_path):
-    search = TopologySearch(TopologyPolicy(), Evaluator(lambda topology, repeat: dict(
+    evaluator = Evaluator(lambda topology, repeat: dict(
         length_distortion=Measured(float('-inf'), 0.),
-        ntk_condition_number=Measured(float('inf'), 0.)), 1), 0, 'random')
+        ntk_condition_number=Measured(float('inf'), 0.)), 1, PAPERS.names)
+    search = TopologySearch(Random(TopologyPolicy()), evaluator, 0)
     search.step()
-    summaries = search._evaluator([search.found()])[0]
-    write_results(str(tmp_path), search, search.found(), summaries,
+    found = search.strategy.found(search.history)
+    write_results(str(tmp_path), search, PAPERS, found, evaluator([found])[0],
                   dict(strategy='random', steps=1, seed=0, data=dict(source='noise'),
                        setting=dict(protocol='paper', image_size=32, repeats=1)))
     result = json.loads((tmp_path / 'topology.json').read_text(),

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mmasvit.errors import InputError
-from mmasvit.search.reward import SIGNS, MovingAverage, RelativeReward, scores
+from mmasvit.search.reward import MovingAverage, RelativeReward, scores
 
 
 def pair(length, condition):
@@ -13,7 +13,7 @@ def pair(length, condition):
 
 
 def rewards(pairs, window=None):
-    reward = RelativeReward(window)
+    reward = RelativeReward(window=window)
     return [reward([pair(*values)])[0]['reward'] for values in pairs]
 
 
@@ -33,10 +33,6 @@ def by_hand(pairs, window=None):
             parts.append((pairs[t][i] - pairs[t - 1][i]) / (max(column) - min(column)))
         result.append(parts[0] - parts[1])
     return result
-
-
-def test_signs():
-    assert SIGNS == dict(length_distortion=1, ntk_condition_number=-1)
 
 
 @pytest.mark.parametrize('window', [None, 2, 20])
@@ -98,7 +94,7 @@ def test_several_topologies_are_compared_with_the_previous_mean():
 
 def test_a_step_of_one_is_the_papers():
     pairs = random_pairs(20)
-    single, batched = RelativeReward(5), RelativeReward(5)
+    single, batched = RelativeReward(window=5), RelativeReward(window=5)
     for values in pairs:
         once = single([pair(*values)])[0]
         twice = batched([pair(*values)] * 2)
@@ -108,7 +104,7 @@ def test_a_step_of_one_is_the_papers():
 @pytest.mark.parametrize('window', [1, 0, -3, 2.5])
 def test_bad_windows(window):
     with pytest.raises(InputError, match='reward_window'):
-        RelativeReward(window)
+        RelativeReward(window=window)
 
 
 def test_moving_average():
@@ -122,7 +118,7 @@ def test_moving_average():
 
 @pytest.mark.parametrize('momentum', [0, 1, -.5, 2, 'high'])
 def test_bad_momentum(momentum):
-    with pytest.raises(InputError, match='between 0 and 1'):
+    with pytest.raises(InputError, match='above 0 and below 1'):
         MovingAverage(momentum)
 
 
@@ -138,5 +134,5 @@ def test_scores_are_what_rewards_add_up_to():
 
 def test_scores_on_a_reference():
     reference = [pair(0, 0), pair(10, 10)]
-    assert scores([pair(5, 2)], reference) == [pytest.approx(0.5 - 0.2)]
-    assert scores([pair(math.nan, math.inf)], reference) == [-1]
+    assert scores([pair(5, 2)], reference=reference) == [pytest.approx(0.5 - 0.2)]
+    assert scores([pair(math.nan, math.inf)], reference=reference) == [-1]

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from mmasvit.complexity import Measured
+from mmasvit.limits import Constraint
+from mmasvit.measuring import Evaluator, Ledger
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.reward import MovingAverage
-from mmasvit.search.search import TopologySearch, as_batch
-from mmasvit.search.space import Constraint, table_costs
-from mmasvit.search.work import Evaluator
+from mmasvit.search.search import TopologySearch
+from mmasvit.search.strategies import STRATEGIES, as_batch
 
 
 def measure(topology, repeat):
@@ -17,8 +18,22 @@ def measure(topology, repeat):
                 ntk_condition_number=Measured(sum(topology.expansions) + repeat, 0.))
 
 
-def search(**options):
-    return TopologySearch(TopologyPolicy(), Evaluator(measure, 1), 0, **options)
+NAMES = ('length_distortion', 'ntk_condition_number')
+
+
+def search(strategy='reinforce', ledger=None, policy=None, constraint=Constraint(),
+           evolution=None, **options):
+    policy = policy or TopologyPolicy()
+    optimizer = torch.optim.SGD(policy.parameters(), lr=.3)
+
+    def update(batch):
+        optimizer.zero_grad()
+        policy(**batch)['loss'].backward()
+        optimizer.step()
+
+    own = dict(reinforce=dict(update=update), evolution=evolution or {})
+    made = STRATEGIES[strategy](policy, constraint, **own.get(strategy, {}))
+    return TopologySearch(made, Evaluator(measure, 1, NAMES, ledger), 0, **options)
 
 
 @pytest.mark.parametrize('count', [1, 4])
@@ -27,10 +42,11 @@ def test_advantages_are_rewards_less_the_baseline(count):
     made, average = search(topologies_per_step=count), MovingAverage(0.9)
     for _ in range(10):
         step = made.step()
-        rewards = [row['reward'] for row in step.rows]
+        rewards = [one.reward for one in step]
         baseline = average.update(sum(rewards) / count)
-        assert step.advantages == [reward - baseline for reward in rewards]
-        assert all(row['baseline'] == baseline for row in step.rows)
+        assert [one.advantage for one in step] == [reward - baseline for reward in rewards]
+        assert all(one.baseline == baseline for one in step)
+        assert all(sum(one.parts.values()) == one.reward for one in step)
     assert baseline != 0
 
 
@@ -38,7 +54,7 @@ def test_without_a_baseline_advantages_are_rewards():
     made = search(baseline_momentum=None)
     for _ in range(5):
         step = made.step()
-        assert step.advantages == [row['reward'] for row in step.rows]
+        assert all(one.advantage == one.reward for one in step)
 
 
 @pytest.mark.parametrize('strategy', ['reinforce', 'random', 'evolution'])
@@ -47,22 +63,32 @@ def test_topologies_of_one_step_differ(strategy):
                   evolution=dict(population=6, tournament=2))
     for number in range(1, 4):
         step = made.step()
-        assert len(set(step.choices)) > 3
-        assert [row['step'] for row in step.rows] == [number] * 6
+        assert len({one.choice for one in step}) > 3
+        assert [one.step for one in step] == [number] * 6
         batch = as_batch(step)
         assert batch['choices'].shape == (6, 12) and batch['advantages'].shape == (6, )
-        for choice, row in zip(step.choices, step.rows):
-            assert str(made.space.topology(choice)) == row['topology']
+        for one in step:
+            assert made.strategy.space.topology(one.choice) == one.topology
 
 
-def test_rows_loaded_continue_the_rewards():
-    whole, rest = search(), search()
-    steps = [whole.step() for _ in range(8)]
-    rest.load([row for step in steps[:5] for row in step.rows])
-    for step in steps[5:]:
-        again = rest.step()
-        assert again == step
-    assert rest.best() == whole.best()
+@pytest.mark.parametrize('strategy', ['reinforce', 'random', 'evolution'])
+def test_a_ledger_replays_a_search_and_no_step_more(tmp_path, strategy):
+    """Until a step would measure something; then it goes on as the first would have."""
+    options = dict(strategy=strategy, evolution=dict(population=4, tournament=2))
+    ledger = Ledger(tmp_path / 'measurements.jsonl', {})
+    whole, rest = search(ledger=ledger, **options), search(**options)
+    for _ in range(6):
+        whole.step()
+    part = search(ledger=ledger, **options)
+    while part.step(known_only=True):
+        pass
+    assert part.history == whole.history[:len(part.history)] and len(part.history) >= 6
+    while len(rest.history) < 9:
+        rest.step()
+    while len(part.history) < 9:
+        part.step()
+    assert part.history == rest.history
+    assert part.strategy.found(part.history) == rest.strategy.found(rest.history)
 
 
 def test_what_is_found_keeps_the_limits():
@@ -71,8 +97,8 @@ def test_what_is_found_keeps_the_limits():
     with torch.no_grad():
         for logits in policy.logits.values():
             logits.copy_(torch.arange(len(logits), dtype=torch.float32))
-    costs = [table_costs(policy.space.topology(choice))['params']
+    costs = [policy.space.topology(choice).costs()['params']
              for choice in islice(policy.most_likely(), 20)]
     limit = Constraint(params=min(costs))
-    made = TopologySearch(policy, Evaluator(measure, 1), 0, constraint=limit)
-    assert table_costs(made.found())['params'] == min(costs) < costs[0]
+    made = search(policy=policy, constraint=limit)
+    assert made.strategy.found([]).costs()['params'] == min(costs) < costs[0]

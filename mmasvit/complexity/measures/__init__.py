@@ -1,6 +1,6 @@
 """Measures by name: each is a file here with one function behind :func:`measure`.
 
-A measure takes a :class:`~mmasvit.complexity.probe.Probe` and gives a number. Every
+A measure takes a :class:`~mmasvit.complexity.untrained.UntrainedNetwork` and gives a number. Every
 module of this package is imported, so adding a file adds the measure.
 """
 import pkgutil

@@ -3,11 +3,11 @@ import math
 
 from mmasvit.complexity import curve
 from mmasvit.complexity.measures.registry import measure
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 
 
 @measure(higher_is_better=False)
-def curvature(probe: Probe) -> float:
+def curvature(probe: UntrainedNetwork) -> float:
     """``kappa``: the integral of the extrinsic curvature along the circle.
 
     Small is good by table 2 of the paper, where its tau with accuracy is -0.49.

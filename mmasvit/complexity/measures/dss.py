@@ -5,11 +5,11 @@ import torch
 
 from mmasvit.complexity.measures.registry import measure
 from mmasvit.complexity.measures.saliency import positive_network_gradients
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 
 
 @measure(higher_is_better=True)
-def dss(probe: Probe) -> float:
+def dss(probe: UntrainedNetwork) -> float:
     """Synaptic diversity of attention plus synaptic saliency of the FFNs.
 
     Diversity is the product of the nuclear norms of weight and gradient, saliency the

@@ -3,11 +3,11 @@ import math
 
 from mmasvit.complexity import curve
 from mmasvit.complexity.measures.registry import measure
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 
 
 @measure(higher_is_better=True)
-def length_distortion_curvature(probe: Probe) -> float:
+def length_distortion_curvature(probe: UntrainedNetwork) -> float:
     """``L^E_kappa``: how far the direction of the image curve turns."""
     v, a = probe.derivatives
     return probe.integrate(curve.length_distortion_curvature(v, a),

@@ -3,7 +3,7 @@ import math
 from dataclasses import dataclass
 from typing import Callable, Dict
 
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 
 MEASURES: Dict[str, 'Measure'] = {}
 
@@ -19,11 +19,11 @@ class Measure:
         drawn: Whether it depends on the initialisation.
     """
     name: str
-    function: Callable[[Probe], float]
+    function: Callable[[UntrainedNetwork], float]
     higher_is_better: bool
     drawn: bool
 
-    def __call__(self, probe: Probe) -> float:
+    def __call__(self, probe: UntrainedNetwork) -> float:
         """The number; the worst one there is if it comes out not finite."""
         value = float(self.function(probe))
         if math.isfinite(value):
@@ -32,13 +32,13 @@ class Measure:
 
 
 def measure(higher_is_better: bool, drawn: bool = True) -> Callable:
-    """Register a function from a :class:`Probe` to a number under its own name.
+    """Register a function from a :class:`UntrainedNetwork` to a number under its own name.
 
     Args:
         higher_is_better: Whether large values are meant to predict high accuracy.
         drawn: Whether it depends on the initialisation. Defaults to True.
     """
-    def register(function: Callable[[Probe], float]) -> Callable[[Probe], float]:
+    def register(function: Callable[[UntrainedNetwork], float]) -> Callable[[UntrainedNetwork], float]:
         name = function.__name__
         MEASURES[name] = Measure(name, function, higher_is_better, drawn)
         return function

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from mmasvit.complexity.features import pooled_features
-from mmasvit.complexity.probe import Probe
+from mmasvit.complexity.untrained import UntrainedNetwork
 
 
-def positive_network_gradients(probe: Probe, identity_norms: bool
+def positive_network_gradients(probe: UntrainedNetwork, identity_norms: bool
                                ) -> List[Tuple[str, Tensor, Tensor]]:
     """Weights ``|W|`` and the gradients of the summed features of an image of ones.
 

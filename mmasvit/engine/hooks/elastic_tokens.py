@@ -1,16 +1,15 @@
 """Fewer tokens first, all of them in the end (section 4 of the paper)."""
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmasvit.errors import InputError
+from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES
 from mmasvit.token_schedule import TokenSchedule, format_plan
-from mmasvit.topology import TOKEN_STRIDE, TOKEN_STRIDES
 
 
 def find_elastic(model: nn.Module) -> List[nn.Module]:
@@ -75,33 +74,20 @@ class ElasticTokenHook(Hook):
         img_size: Side in pixels, or (height, width), of the training images that the
             plan printed at the start and ``relative_macs`` are counted for. Defaults to
             the backbone's ``pretrain_img_size``.
-        lr_factors: One factor per milestone on every learning rate while it lasts. The
-            schedulers never see it: it is applied before a step and taken back after.
-            Defaults to None: the paper changes no learning rate.
-        batch_factors: One whole number per milestone that multiplies the batch size of
-            each process, to fill the memory that fewer tokens leave free. An epoch then
-            has fewer iterations, so that schedulers which count iterations (also
-            ``convert_to_iter_based``) and loops without epochs are refused; the expected
-            time of arrival in the log counts the iterations of full tokens.
-            Defaults to None: the paper changes no batch.
 
     Raises:
-        InputError: If milestones or factors are not as above; before training, if a
-            milestone lies beyond the run or the model has no elastic tokens.
+        InputError: If milestones are not as above; before training, if a milestone lies
+            beyond the run or the model has no elastic tokens.
 
     Examples:
         >>> custom_hooks = [dict(type='ElasticTokenHook',
         ...                      milestones=[(0, 16), (80, 8), (140, 4)])]
     """
-    # before RuntimeInfoHook, which logs the learning rate of the coming iteration, and
-    # before ParamSchedulerHook, which must find it unscaled
-    priority = 'HIGHEST'
+    priority = 'HIGHEST'  # before any hook that looks at the model
 
     def __init__(self, milestones: Sequence[Tuple[float, int]], by_epoch: bool = True,
                  eval_full_tokens: bool = True,
-                 img_size: Optional[Union[int, Tuple[int, int]]] = None,
-                 lr_factors: Optional[Sequence[float]] = None,
-                 batch_factors: Optional[Sequence[int]] = None):
+                 img_size: Optional[Union[int, Tuple[int, int]]] = None):
         self.schedule = TokenSchedule(milestones)
         self.by_epoch = by_epoch
         self.eval_full_tokens = eval_full_tokens
@@ -112,24 +98,6 @@ class ElasticTokenHook(Hook):
                            for side in self.img_size)):
             raise InputError('img_size must be one or two sizes of at least '
                              f'{max(TOKEN_STRIDES)} px, got {img_size!r}')
-        self.lr_factors = self._check_factors('lr_factors', lr_factors, (int, float))
-        self.batch_factors = self._check_factors('batch_factors', batch_factors, int)
-        if self.batch_factors and (not by_epoch or any(
-                begin != int(begin) for begin, _ in self.schedule.milestones)):
-            raise InputError('batch_factors need milestones in whole epochs')
-        self._kept_lr = []
-
-    def _check_factors(self, name: str, factors, kind) -> Optional[tuple]:
-        if factors is None:
-            return None
-        if (not isinstance(factors, (list, tuple))
-                or len(factors) != len(self.schedule.milestones)
-                or not all(isinstance(f, kind) and not isinstance(f, bool) and f > 0
-                           for f in factors)):
-            numbers = 'whole numbers' if kind is int else 'numbers'
-            raise InputError(f'{name} must be {len(self.schedule.milestones)} positive '
-                             f'{numbers}, one per milestone, got {factors!r}')
-        return tuple(factors)
 
     # ----------------------------------------------------------------------- training
 
@@ -146,41 +114,18 @@ class ElasticTokenHook(Hook):
         size = self.img_size or (parts[0].pretrain_img_size, ) * 2
         macs, what = count_backbones(parts, size)
         self._relative = {stride: macs[stride] / macs[TOKEN_STRIDE] for stride in macs}
-        if self.batch_factors:
-            self._prepare_batches(runner)
         runner.logger.info(format_plan(stages, size, macs, what, unit))
         self._apply(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set the stride and the batch size of the epoch that begins."""
+        """Set the stride of the epoch that begins."""
         self._apply(runner)
-        if self.batch_factors:
-            sampler = runner.train_dataloader.batch_sampler
-            sampler.batch_size = self._batch_size * self._factor(
-                self.batch_factors, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Set the stride, log it, and scale the learning rate if asked to."""
+        """Set the stride and log it."""
         stride = self._apply(runner, batch_idx)
         runner.message_hub.update_scalar('train/token_stride', stride)
         runner.message_hub.update_scalar('train/relative_macs', self._relative[stride])
-        if self.lr_factors:
-            factor = self._factor(self.lr_factors, self._progress(runner, batch_idx))
-            self._kept_lr = [(group, group['lr']) for group in _param_groups(runner)]
-            for group, lr in self._kept_lr:
-                group['lr'] = lr * factor
-
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
-                         outputs=None) -> None:
-        """Give the schedulers the learning rate that they set."""
-        for group, lr in self._kept_lr:
-            group['lr'] = lr
-        self._kept_lr = []
-
-    def after_train(self, runner: Runner) -> None:
-        """Leave the data loader as it was."""
-        if self.batch_factors:
-            runner.train_dataloader.batch_sampler.batch_size = self._batch_size
 
     def _progress(self, runner: Runner, batch_idx: int) -> float:
         if not self.by_epoch:
@@ -195,30 +140,6 @@ class ElasticTokenHook(Hook):
             if part.token_stride != stride:
                 part.set_token_stride(stride)
         return stride
-
-    def _factor(self, factors: Sequence, progress: float):
-        begun = self.schedule.begun(progress)
-        return factors[begun - 1] if begun else 1
-
-    def _prepare_batches(self, runner: Runner) -> None:
-        """Refuse what would go wrong with epochs of different lengths; tell the
-        optimizer wrapper, which accumulates gradients, how many iterations there are."""
-        for scheduler in _schedulers(runner):
-            if not scheduler.by_epoch:
-                raise InputError(
-                    f'batch_factors: {type(scheduler).__name__} counts iterations, whose '
-                    'number would change; use schedulers with by_epoch=True')
-        sampler = runner.train_dataloader.batch_sampler
-        self._batch_size = getattr(sampler, 'batch_size', None)
-        if not isinstance(self._batch_size, int):
-            raise InputError(f'batch_factors: the batch size of {type(sampler).__name__} '
-                             'cannot be changed')
-        iterations = 0
-        for epoch in range(runner.max_epochs):
-            sampler.batch_size = self._batch_size * self._factor(self.batch_factors, epoch)
-            iterations += len(runner.train_dataloader)
-        sampler.batch_size = self._batch_size
-        runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, iterations)
 
     # --------------------------------------------------------------------- evaluation
 
@@ -241,19 +162,3 @@ class ElasticTokenHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics=None) -> None:
         """As :meth:`after_val_epoch`."""
         self.after_val_epoch(runner)
-
-
-def _param_groups(runner: Runner) -> Iterator[dict]:
-    """Parameter groups of the optimizer or optimizers."""
-    wrapper = runner.optim_wrapper
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    for wrapper in wrappers:
-        yield from wrapper.param_groups
-
-
-def _schedulers(runner: Runner) -> Iterator:
-    """Parameter schedulers of the optimizer or optimizers."""
-    schedulers = runner.param_schedulers or []
-    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    for group in groups:
-        yield from group

@@ -1,4 +1,4 @@
-from mmasvit.engine.loops.auto_scale import AutoScaleLoop
-from mmasvit.engine.loops.topology_search import TopologySearchLoop
+from mmasvit.engine.loops.scaling import AutoScaleLoop
+from mmasvit.engine.loops.search import TopologySearchLoop
 
 __all__ = ['AutoScaleLoop', 'TopologySearchLoop']

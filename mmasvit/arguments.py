@@ -1,0 +1,108 @@
+"""What arguments from configs are checked with: a line says what would be right."""
+from dataclasses import MISSING
+from math import inf
+from typing import Collection, Iterable, Optional, Type, TypeVar
+
+from mmasvit.errors import InputError
+
+Fields = TypeVar('Fields')
+
+
+def whole_number(name: str, value, least: int, most: Optional[int] = None) -> int:
+    """Check a whole number; True and 1.0 are none.
+
+    Args:
+        name: What the config calls it.
+        value: What it gives.
+        least: Smallest number allowed.
+        most: Largest number allowed. Defaults to no limit.
+
+    Raises:
+        InputError: If it is none, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (
+            most is not None and value > most):
+        span = f'of at least {least}' if most is None else f'from {least} to {most}'
+        raise InputError(f'{name} must be a whole number {span}, got {value!r}')
+    return value
+
+
+def number(name: str, value, above: float = -inf, below: float = inf) -> float:
+    """Check a finite number between two others, which are not allowed themselves.
+
+    Raises:
+        InputError: If it is none, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
+            above < value < below):
+        words = [f'{word} {limit:g}' for word, limit in (('above', above),
+                                                         ('below', below))
+                 if abs(limit) != inf]
+        span = f' {" and ".join(words)}' if words else ''
+        raise InputError(f'{name} must be a finite number{span}, got {value!r}')
+    return value
+
+
+def one_of(name: str, value, allowed: Collection[str]) -> str:
+    """Check a word.
+
+    Raises:
+        InputError: If it is not among those allowed.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f'{name} must be one of {", ".join(allowed)}, got {value!r}')
+    return value
+
+
+def known_keys(name: str, given, allowed: Iterable[str],
+               needed: Iterable[str] = ()) -> dict:
+    """Check the keys of a dict; None is an empty one.
+
+    Args:
+        name: What the config calls it.
+        given: What it gives.
+        allowed: Keys that there are.
+        needed: Keys that must be given.
+
+    Raises:
+        InputError: If it is no dict, or a key is unknown or missing.
+    """
+    given = {} if given is None else given
+    if not isinstance(given, dict):
+        raise InputError(f'{name} must be a dict, got {given!r}')
+    allowed = list(allowed)
+    unknown = [str(key) for key in given if key not in allowed]
+    missing = [key for key in needed if key not in given]
+    if unknown or missing:
+        faults = [f'{word} {", ".join(keys)}' for word, keys in
+                  (('unknown', unknown), ('missing', missing)) if keys]
+        raise InputError(f'{name}: {"; ".join(faults)}; expected '
+                         f'{"some of " if not missing else ""}{", ".join(allowed)}')
+    return dict(given)
+
+
+def from_dict(cls: Type[Fields], name: str, given, **defaults) -> Fields:
+    """Build a dataclass of arguments from a dict ``<name>`` of a config.
+
+    Args:
+        cls: The dataclass; its fields are the keys, those without default needed.
+        name: What the config calls it.
+        given: What the config gives; None is the same as nothing.
+        defaults: Values of fields that the config leaves out.
+
+    Raises:
+        InputError: If it is no dict, or a field is unknown, missing or refused.
+    """
+    fields = cls.__dataclass_fields__
+    given = {**defaults, **known_keys(name, given, fields)}
+    known_keys(name, given, fields, required(cls))
+    try:
+        return cls(**given)
+    except InputError as error:
+        raise InputError(f'{name}: {error}') from None
+
+
+def required(cls: type) -> list:
+    """Names of a dataclass's fields that have no default."""
+    return [name for name, field in cls.__dataclass_fields__.items()
+            if field.default is MISSING and field.default_factory is MISSING]

@@ -1,0 +1,9 @@
+"""Measuring many topologies: shared over processes, kept on disk, never done twice.
+
+Search, scaling and study are replayed from what is kept here; it is all their state.
+"""
+from mmasvit.measuring.evaluator import Evaluator, Values, build_evaluator
+from mmasvit.measuring.ledger import Ledger
+from mmasvit.measuring.objective import Objective
+
+__all__ = ['Evaluator', 'Ledger', 'Objective', 'Values', 'build_evaluator']

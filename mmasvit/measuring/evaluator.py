@@ -1,0 +1,158 @@
+"""Measures of topologies: asked for by search and scaling, made once."""
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmengine import dist
+from mmengine.device import get_device
+from mmengine.registry import FUNCTIONS
+from torch import Tensor
+
+from mmasvit.arguments import whole_number
+from mmasvit.complexity import Setting, Summary, check_measures, measure_repeat, summarise
+from mmasvit.datasets import ProbeImages
+from mmasvit.errors import InputError
+from mmasvit.measuring.ledger import MEASUREMENTS, Item, Ledger, Repeat
+from mmasvit.measuring.objective import Values
+from mmasvit.measuring.sharing import on_main_process, share
+from mmasvit.topology import Topology
+
+DEFAULT_MEASURE = 'measure_repeat'
+
+
+class Evaluator:
+    """Measures topologies; on several processes it is called on all of them alike.
+
+    Args:
+        measure: Measures an item; depends on it alone.
+        repeats: Initialisations per topology.
+        names: The measures wanted.
+        ledger: Where measurements are kept and found again. Defaults to memory alone.
+        threads: Intra-op threads of one item. Defaults to 1.
+
+    Attributes:
+        known: All items measured, those found in the ledger included.
+        measured: Number of items measured in this run.
+    """
+
+    def __init__(self, measure: Callable[[Topology, int], Repeat], repeats: int,
+                 names: Sequence[str], ledger: Optional[Ledger] = None, threads: int = 1):
+        self._threads = whole_number('threads', threads, 1)
+        self._measure, self._repeats, self._names = measure, repeats, tuple(names)
+        self._ledger = ledger
+        self.known: Dict[Item, Repeat] = on_main_process(ledger.read) if ledger else {}
+        self.measured = 0
+
+    def unknown(self, topologies: Iterable[Topology]) -> List[Item]:
+        """The items of topologies that are still to be measured."""
+        return [(topology, repeat) for topology in dict.fromkeys(topologies)
+                for repeat in range(self._repeats)
+                if not set(self._names) <= set(self.known.get((topology, repeat), ()))]
+
+    def __call__(self, topologies: Sequence[Topology],
+                 watch: Optional[Callable[[int, int], None]] = None
+                 ) -> List[Dict[str, Summary]]:
+        """Summaries of the measures, in the order of the topologies.
+
+        An item is in the ledger as soon as every process has done one more.
+
+        Args:
+            topologies: What to measure, unless it is known.
+            watch: Called with the items done and the items there are to do.
+        """
+        new = self.unknown(topologies)
+        world = dist.get_world_size()
+        for start in range(0, len(new), world):
+            if watch:
+                watch(start, len(new))
+            some = new[start:start + world]
+            results = share(some, self._measure_item, self._threads)
+            if self._ledger and dist.is_main_process():
+                self._ledger.append(some, results)
+            for item, repeat in zip(some, results):
+                self.known.setdefault(item, {}).update(repeat)
+            self.measured += len(some)
+        return [summarise([{name: self.known[topology, repeat][name]
+                            for name in self._names} for repeat in range(self._repeats)])
+                for topology in topologies]
+
+    def values(self, topologies: Sequence[Topology]) -> List[Values]:
+        """Means of the measures."""
+        return [{name: summary.mean for name, summary in summaries.items()}
+                for summaries in self(topologies)]
+
+    def seconds(self, topologies: Iterable[Topology]) -> Values:
+        """Seconds that the measures of some topologies took, whenever that was.
+
+        Summed over the processes, by measure.
+        """
+        chosen, total = set(topologies), dict.fromkeys(self._names, 0.)
+        for (topology, _), repeat in self.known.items():
+            if topology in chosen:
+                for name in self._names:
+                    total[name] += repeat[name].seconds if name in repeat else 0.
+        return total
+
+    def _measure_item(self, item: Item) -> Repeat:
+        repeat = self._measure(*item)
+        missing = [name for name in self._names if name not in repeat]
+        if missing:
+            raise InputError(f'objective: {", ".join(missing)} is not measured; there is '
+                             f'{", ".join(repeat)}')
+        return repeat
+
+
+def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
+                    names: Sequence[str], measure: Union[str, dict, None] = None,
+                    threads: int = 1) -> Tuple[Evaluator, dict]:
+    """An evaluator that keeps the ledger of a work directory.
+
+    Args:
+        work_dir: The folder.
+        setting: How to measure.
+        images: What to measure on.
+        names: The measures wanted.
+        measure: Name in mmengine's ``FUNCTIONS`` of a function that is called like
+            :func:`~mmasvit.complexity.measure_repeat`, or the config of a class there
+            whose objects are; their ``origin``, a dict, tells what the numbers depend on
+            (the hash of a checkpoint). Defaults to that function.
+        threads: Intra-op threads per item.
+
+    Returns:
+        The evaluator, and all that its numbers depend on, for the results.
+
+    Raises:
+        InputError: If the measure is unknown, or the folder's measurements depend on
+            something else.
+    """
+    function, own = _measure_function(measure, names)
+    device = torch.cuda.get_device_name() if get_device() == 'cuda' else 'cpu'
+    origin = dict(measure=measure or DEFAULT_MEASURE, threads=threads,
+                  setting=asdict(setting), data=images.description,
+                  torch=str(torch.__version__), device=device, **own)
+    ledger = Ledger(Path(work_dir, MEASUREMENTS), origin)
+    item = partial(_measure, function, setting, tuple(names), images.images)
+    return Evaluator(item, setting.repeats, names, ledger, threads), origin
+
+
+def _measure_function(measure: Union[str, dict, None], names: Sequence[str]
+                      ) -> Tuple[Callable[..., Repeat], dict]:
+    """What measures an item, and what its numbers depend on beside the setting."""
+    if measure is None:
+        check_measures(names)
+        return measure_repeat, {}
+    name = measure.get('type') if isinstance(measure, dict) else measure
+    if not isinstance(name, str) or FUNCTIONS.get(name) is None:
+        raise InputError(f'measure {name!r} is not in the registry of functions')
+    if not isinstance(measure, dict):
+        return FUNCTIONS.get(name), {}
+    function = FUNCTIONS.build(measure)
+    return function, dict(measure_origin=getattr(function, 'origin', {}))
+
+
+def _measure(function: Callable[..., Repeat], setting: Setting, names: Tuple[str, ...],
+             images: Tensor, topology: Topology, repeat: int) -> Repeat:
+    return function(topology, setting, repeat, names=names, images=images,
+                    device=get_device())

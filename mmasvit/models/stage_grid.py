@@ -1,0 +1,89 @@
+"""The token grid that a block works on: its windows and the stride of its tokens.
+
+It is handed from block to block with the tokens, so that a block which is computed again
+in the backward pass sees what it saw before, whatever stride came after.
+"""
+from typing import NamedTuple, Tuple
+
+import torch
+from torch import Tensor
+
+from mmasvit.geometry import Run, WindowRule
+
+
+class WindowGroup(NamedTuple):
+    """A rectangle of the token grid that equal windows tile exactly.
+
+    Attributes:
+        rows: Where it lies along the height.
+        cols: Where it lies along the width.
+    """
+    rows: Run
+    cols: Run
+
+    @property
+    def window(self) -> Tuple[int, int]:
+        """Height and width of a window in tokens."""
+        return self.rows.edge, self.cols.edge
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the rectangle."""
+        return self.rows.length * self.cols.length
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens of one window."""
+        return self.rows.edge * self.cols.edge
+
+
+class StageGrid:
+    """Where the windows of a block lie on its stage's token grid.
+
+    A grid that the window edge does not divide ends in smaller windows at its border.
+    That is what padding the grid and masking the padding computes, with neither the
+    padding's work nor a mask, which the fastest attention kernels refuse.
+
+    Args:
+        grid: Height and width of the stage in tokens.
+        size: Height and width of the image in pixels.
+        windows: How the windows are laid.
+        token_stride: Pixels from token to token in the first stage.
+    """
+
+    def __init__(self, grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,
+                 token_stride: int):
+        self.token_stride = token_stride
+        rows, self._cols = (windows.runs(*side) for side in zip(grid, size))
+        self.groups = [WindowGroup(row, col) for row in rows for col in self._cols]
+
+    def partition(self, x: Tensor) -> Tensor:
+        """Raster order ``(N, H, W, C)`` to window order ``(N, H * W, C)``."""
+        n, _, _, c = x.shape
+        parts = []
+        for (top, height, edge_h), (left, width, edge_w) in self.groups:
+            part = x[:, top:top + height, left:left + width]
+            part = part.reshape(n, height // edge_h, edge_h, width // edge_w, edge_w, c)
+            parts.append(part.transpose(2, 3).reshape(n, height * width, c))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Window order ``(N, H * W, C)`` back to raster order ``(N, H, W, C)``."""
+        n, _, c = x.shape
+        parts = []
+        for group, part in zip(self.groups, self.split(x)):
+            (_, height, edge_h), (_, width, edge_w) = group
+            part = part.reshape(n, height // edge_h, width // edge_w, edge_h, edge_w, c)
+            parts.append(part.transpose(2, 3).reshape(n, height, width, c))
+        if len(parts) == 1:
+            return parts[0]
+        bands = len(self._cols)
+        rows = [torch.cat(parts[i:i + bands], dim=2)
+                for i in range(0, len(parts), bands)]
+        return torch.cat(rows, dim=1)
+
+    def split(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """The groups' parts of a sequence in window order ``(N, H * W, ...)``."""
+        if len(self.groups) == 1:
+            return (x, )
+        return x.split([group.tokens for group in self.groups], dim=1)

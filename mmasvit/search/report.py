@@ -1,0 +1,127 @@
+"""What a search leaves behind: history, result, figure and configs."""
+import csv
+from dataclasses import asdict
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Tuple, Union
+
+from mmasvit.complexity import Summary
+from mmasvit.datasets.probe_images import source_name
+from mmasvit.emit import emit_configs
+from mmasvit.errors import InputError
+from mmasvit.files import read_result, write_json
+from mmasvit.measuring import Objective
+from mmasvit.measuring.objective import Values
+from mmasvit.search.figure import plot_search
+from mmasvit.search.history import Evaluation, best_of, rate
+from mmasvit.search.search import TopologySearch
+from mmasvit.topology import Topology
+
+Row = Dict[str, object]  # one line of history.csv: text, numbers
+
+
+def columns(objective: Objective) -> Tuple[str, ...]:
+    """Columns of ``history.csv``: a row per topology and step, none depends on time.
+
+    Entropy is that of the policy the topology was drawn from, the baseline that which
+    was taken off its reward; the costs are :meth:`Topology.costs`.
+    """
+    return ('step', 'topology', *objective.names,
+            *(f'{name}_reward' for name in objective.names), 'reward', 'baseline',
+            'entropy', 'params', 'macs')
+
+
+def to_row(one: Evaluation) -> Row:
+    """The row of an evaluation."""
+    return dict(step=one.step, topology=str(one.topology), **one.measures,
+                **{f'{name}_reward': part for name, part in one.parts.items()},
+                reward=one.reward, baseline=one.baseline, entropy=one.entropy,
+                **one.topology.costs())
+
+
+def write_results(work_dir: str, search: TopologySearch, objective: Objective,
+                  found: Topology, summaries: Dict[str, Summary], facts: dict) -> None:
+    """Write ``topology.json``, ``search.png`` and ``configs/``.
+
+    Args:
+        work_dir: Folder to write to.
+        search: The search at its end.
+        objective: What it looked for.
+        found: Its result.
+        summaries: The result's measures.
+        facts: What it was made with: seeds, settings, versions, times.
+    """
+    history, space = search.history, search.strategy.space
+    policy = search.strategy.learned_policy
+    shares = policy and policy.probabilities()
+    result = dict(
+        topology=str(found), fields=asdict(found), **found.costs(),
+        measures={name: dict(mean=summary.mean, values=summary.values)
+                  for name, summary in summaries.items()},
+        best_seen=dict(to_row(best_of(history, objective)),
+                       score=max(rate(history, objective))),
+        entropy=policy and policy.entropy().item(), entropy_of_space=space.entropy,
+        policy=shares and {name: dict(zip(map(str, space.choices[name]), probabilities))
+                           for name, probabilities in shares.items()},
+        topologies_measured=len({one.topology for one in history}), **facts)
+    plot_search(history, objective, shares, space.choices, Path(work_dir, 'search.png'))
+    folder = Path(work_dir, 'configs')
+    folder.mkdir(exist_ok=True)
+    emit_configs(found, folder, 'found', _provenance(found, facts))
+    # last: where it is, all is
+    write_json(Path(work_dir, 'topology.json'), result)
+
+
+def _provenance(found: Topology, facts: dict) -> str:
+    setting = facts['setting']
+    return (f'Topology {found}\nfound by tools/search_topology.py: '
+            f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
+            f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
+            f'{setting["repeats"]} per topology, images: {source_name(facts["data"])}.')
+
+
+class Finished(NamedTuple):
+    """A finished search, read from its work directory.
+
+    Attributes:
+        folder: The work directory.
+        result: ``topology.json``.
+        rows: ``history.csv``, numbers as numbers.
+    """
+    folder: str
+    result: dict
+    rows: List[Row]
+
+    @property
+    def objective(self) -> Objective:
+        """What it looked for."""
+        return Objective(self.result['objective'])
+
+    @property
+    def measures(self) -> List[Values]:
+        """The measures of its history."""
+        return [{name: row[name] for name in self.objective.names} for row in self.rows]
+
+
+def read_results(folder: Union[str, Path]) -> Finished:
+    """Read a work directory.
+
+    Raises:
+        InputError: If it holds no finished search.
+    """
+    result = read_result(Path(folder, 'topology.json'), 'topology search', (
+        'topology', 'strategy', 'objective', 'setting', 'seed', 'data', 'policy',
+        'entropy', 'entropy_of_space', 'constraint', 'steps', 'best_seen',
+        'topologies_per_step', 'topologies_measured', 'seconds'))
+    path = Path(folder, 'history.csv')
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            rows = [{name: value if name == 'topology' else float(value)
+                     for name, value in row.items()} for row in csv.DictReader(file)]
+        if not rows or set(columns(Objective(result['objective']))) - set(rows[0]):
+            raise ValueError('it has no rows, or not all columns')
+    except OSError as error:
+        raise InputError(f'{folder} holds no finished topology search: {error.strerror} '
+                         f'({path.name})') from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f'{path} is damaged: {error}') from None
+    return Finished(str(folder), result, rows)

@@ -1,0 +1,205 @@
+"""The pieces of a study's work: each measures or trains one topology.
+
+What comes out goes to the work directory's ledger, and what is there is not done again:
+a study goes on wherever it was stopped, by the same command.
+"""
+import copy
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, MODELS
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmasvit.complexity import MEASURES, Measured, Setting, measure_repeat
+from mmasvit.engine import launch, preflight
+from mmasvit.errors import InputError
+from mmasvit.measuring import Ledger
+from mmasvit.measuring.ledger import (MEASUREMENTS, Item as Entry, Repeat, check_run,
+                                      write_run)
+from mmasvit.study.pool import run_items
+from mmasvit.study.study import Study
+
+ACCURACY = 'accuracy'  # its name among the measures
+
+
+@dataclass(frozen=True)
+class Item:
+    """A piece of work.
+
+    Attributes:
+        index: Which of the study's topologies.
+        setting: How it is measured; None for training it.
+    """
+    index: int
+    setting: Optional[Setting]
+
+    def names(self, study: Study) -> List[str]:
+        """Names of the numbers that come out."""
+        if self.setting is None:
+            return [ACCURACY]
+        return [qualified(name, self.setting) for name in study.measures]
+
+    def entries(self, study: Study) -> List[Entry]:
+        """Its lines of the ledger."""
+        topology = study.topologies[self.index]
+        repeats = self.setting.repeats if self.setting else 1
+        return [(topology, repeat) for repeat in range(repeats)]
+
+
+def qualified(name: str, setting: Setting) -> str:
+    """A measure's name with its protocol, unless no initialisation changes it."""
+    return f'{name}/{setting.protocol}' if MEASURES[name].drawn else name
+
+
+def check_study(cfg: Config) -> None:
+    """Look for what would stop a study only after a while.
+
+    Raises:
+        InputError: If the study is not one, its data is missing, its images are not of
+            the measures' size, or the evaluator does not give the metric.
+    """
+    study = Study.of(cfg)
+    preflight.check_data(cfg, ('train_dataloader', 'val_dataloader'))
+    _build_dataset(cfg, 'train_dataloader')
+    for setting in study.settings:
+        images = dataset_images(cfg, setting.num_images)
+        size = setting.image_size
+        if images.shape[-2:] != (size, size):
+            raise InputError(f'study: the data has images of {images.shape[-2]} x '
+                             f'{images.shape[-1]} px, image_size is {size}')
+
+
+class Progress:
+    """What of a study is done, and the rest.
+
+    Args:
+        cfg: The config.
+        folder: The work directory.
+
+    Attributes:
+        known: The numbers, by topology and repeat.
+        items: All items, the measurements first.
+
+    Raises:
+        InputError: If the folder holds another study.
+    """
+
+    def __init__(self, cfg: Config, folder: str):
+        self.study, self._cfg, self._folder = Study.of(cfg), cfg, folder
+        run = _describe(cfg, self.study)
+        check_run(folder, run)
+        self._ledger = Ledger(Path(folder, MEASUREMENTS), run)
+        self.known: Dict[Entry, Repeat] = self._ledger.read()
+        write_run(folder, run)
+        self.items = [Item(index, setting) for setting in (*self.study.settings, None)
+                      for index in range(self.study.num_topologies)]
+
+    @property
+    def left(self) -> List[Item]:
+        """Items that are not done."""
+        return [item for item in self.items if any(
+            not set(item.names(self.study)) <= set(self.known.get(entry, ()))
+            for entry in item.entries(self.study))]
+
+    def work(self, processes: int) -> Iterable[Item]:
+        """Do what is left; each item is in the ledger before it is yielded."""
+        jobs = [Job(self._cfg, self._folder, item) for item in self.left]
+        for job, repeats in run_items(run_job, jobs, processes, self._folder):
+            entries = job.item.entries(self.study)
+            self._ledger.append(entries, repeats)
+            for entry, repeat in zip(entries, repeats):
+                self.known.setdefault(entry, {}).update(repeat)
+            yield job.item
+
+
+@dataclass(frozen=True)
+class Job:
+    """An item, with what a process needs to do it."""
+    cfg: Config
+    folder: str
+    item: Item
+
+
+def run_job(job: Job) -> List[Repeat]:
+    """Measure or train one topology; the numbers of each of the item's entries."""
+    study = Study.of(job.cfg)
+    if job.item.setting is None:
+        return [{ACCURACY: _train(job, study)}]
+    return _measure(job, study)
+
+
+def _describe(cfg: Config, study: Study) -> dict:
+    """What the numbers depend on; more topologies go on with the same study."""
+    fields = asdict(study)
+    del fields['num_topologies']
+    plain = cfg.to_dict()
+    # what was trained with other data or settings must not be mixed in
+    training = {key: plain.get(key) for key in (
+        'model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'train_cfg',
+        'optim_wrapper', 'param_scheduler', 'randomness')}
+    return dict(kind='study', study=fields, training=training,
+                torch=str(torch.__version__), device=get_device())
+
+
+def _measure(job: Job, study: Study) -> List[Repeat]:
+    setting, topology = job.item.setting, study.topologies[job.item.index]
+    images = (dataset_images(job.cfg, setting.num_images)
+              if study.images == 'dataset' else None)
+    repeats = (measure_repeat(topology, setting, repeat, study.measures, images,
+                              get_device()) for repeat in range(setting.repeats))
+    return [{qualified(name, setting): measured for name, measured in repeat.items()}
+            for repeat in repeats]
+
+
+def dataset_images(cfg: Config, count: int) -> Tensor:
+    """The first images of a config's validation data as its model sees them.
+
+    Returns:
+        ``(count, 3, H, W)`` float32.
+    """
+    dataset = _build_dataset(cfg, 'val_dataloader')
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
+    with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        preprocess = registry.build(dict(
+            {'type': 'ClsDataPreprocessor'}, **preprocessor))
+    if len(dataset) < count:
+        raise InputError(f'the validation data has {len(dataset)} images, the measures '
+                         f'need {count}')
+    batch = pseudo_collate([dataset[i] for i in range(count)])
+    return preprocess(batch)['inputs']
+
+
+def _build_dataset(cfg: Config, loader: str) -> Dataset:
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        return registry.build(copy.deepcopy(cfg[loader].dataset))
+
+
+def _train(job: Job, study: Study) -> Measured:
+    """Accuracy after training; goes on from the latest checkpoint if there is one."""
+    start = time.perf_counter()
+    topology, name = study.topologies[job.item.index], f'{job.item.index:03d}'
+    cfg = copy.deepcopy(job.cfg)
+    cfg.model.backbone.arch = str(topology)
+    cfg.model.head.in_channels = topology.widths[-1]
+    cfg.work_dir = os.path.join(job.folder, 'runs', name)
+    cfg.experiment_name = f'{os.path.basename(job.folder)}_{name}'
+    cfg.launcher = 'none'
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    cfg.load_from = launch.latest_checkpoint(cfg.work_dir)
+    cfg.resume = cfg.load_from is not None
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    metrics = runner.val()
+    if study.metric not in metrics:
+        raise InputError(f'study: metric {study.metric!r} is none of the evaluator\'s: '
+                         f'{", ".join(metrics)}')
+    return Measured(float(metrics[study.metric]), time.perf_counter() - start)

@@ -1,0 +1,203 @@
+"""The complexity study with real Runners, small: whole, killed, resumed, refused."""
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import fails
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from mmasvit.complexity import Setting, Summary
+from mmasvit.engine.launch import load_config
+from mmasvit.errors import InputError
+from mmasvit.study import Study
+from mmasvit.study.items import check_study
+from mmasvit.study.pool import run_items
+from mmasvit.study.table import Row, correlate
+
+ROOT = Path(__file__).resolve().parents[2]
+pytest.importorskip('mmpretrain')
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Three topologies, 24 images, one epoch, three measures."""
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / 'data.npz', **{
+        f'{split}_{name}': value for split in ('train', 'test') for name, value in (
+            ('images', random.integers(0, 256, (24, 32, 32, 3), np.uint8)),
+            ('labels', np.arange(24) % 10))})
+    path = tmp_path / 'study.py'
+    path.write_text(f'''
+_base_ = '{ROOT}/configs/complexity_study_cifar.py'
+image_size = 32
+setting = dict(image_size=32, repeats=1, num_angles=4, num_images=4)
+study = dict(num_topologies=3, settings=[dict(protocol='paper', **setting)],
+             measures=['length_distortion', 'params', 'ntk_condition_number'])
+dataset = dict(ann_file='{tmp_path}/data.npz')
+pipeline = [dict(type='Resize', scale=32), dict(type='PackInputs')]
+model = dict(backbone=dict(pretrain_img_size=32))
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=pipeline, **dataset))
+val_dataloader = dict(batch_size=8, dataset=dict(pipeline=pipeline, **dataset))
+train_cfg = dict(max_epochs=1, val_interval=1)
+''')
+    return path
+
+
+def command(config, folder, *flags):
+    return [sys.executable, str(ROOT / 'tools/complexity_study.py'), str(config),
+            '--work-dir', str(folder), '--processes', '2', *flags]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), cwd=ROOT, text=True, timeout=300,
+                          capture_output=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+
+
+def results(folder):
+    with open(folder / 'study.csv', newline='') as file:
+        return [{name: value for name, value in row.items() if 'seconds' not in name}
+                for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_ends_alike(config, tmp_path):
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    done = run(config, whole, '--processes', '1')
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'ntk_condition_number/paper' in done.stdout
+    assert (whole / 'study.png').exists()
+    rows = results(whole)
+    assert len({row['topology'] for row in rows}) == 3
+    assert all(0 <= float(row['accuracy']) <= 100 for row in rows)
+
+    ledger = killed / 'measurements.jsonl'
+    process = subprocess.Popen(command(config, killed), cwd=ROOT, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.time() + 240
+    while (not ledger.exists() or len(ledger.read_bytes().splitlines()) < 3
+           ) and time.time() < deadline:
+        time.sleep(0.05)
+    other = run(config, killed)
+    assert other.returncode == 2 and other.stderr == (
+        f'error: another run works in {killed}; wait for its end, or choose another work '
+        'directory\n')
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = ledger.read_bytes()
+    assert not (killed / 'study.csv').exists()
+    done = run(config, killed, '--resume')
+    assert done.returncode == 0, done.stderr[-2000:]
+    whole_lines = before[:before.rfind(b'\n') + 1]
+    assert ledger.read_bytes().startswith(whole_lines)
+    # every item once: a line for the measures of a topology, one for its accuracy
+    rows_of = [json.loads(line) for line in ledger.read_text().splitlines()[1:]]
+    keys = [(row['topology'], row['repeat'], *row['measures']) for row in rows_of]
+    assert len(keys) == len(set(keys)) == 6
+    # neither the kill nor the number of processes changes a digit
+    assert results(killed) == rows
+
+    other = run(config, killed, '--cfg-options', 'study.seed=1')
+    assert other.returncode == 2 and 'study.seed=0 instead of 1' in other.stderr
+
+
+class TestBadInput:
+
+    @pytest.mark.parametrize('options, message', [
+        (['study.num_topologies=2'], 'num_topologies'),
+        (['study.settings.0.repeats=0'], 'repeats'),
+        (['study.settings.0.num_angles=1'], 'num_angles'),
+        (['study.settings.0.image_size=64'], 'image_size is 64'),
+        (['study.settings.0.other=64'], 'study.settings.0: unknown other'),
+        (['study.other=64'], 'study: unknown other; expected some of num_topologies'),
+        (['study.settings=5'], 'settings must be a list of dicts'),
+        (['study.measures=[luck]'], 'luck'),
+        (['study.images=photos'], 'images must be one of noise, dataset'),
+        (['study.settings.0.num_images=99'], '99'),
+        (['val_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),
+        (['train_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),
+    ])
+    def test_one_line(self, config, options, message):
+        cfg = load_config(str(config), options)
+        with pytest.raises(InputError, match=message) as error:
+            check_study(cfg)
+        assert '\n' not in str(error.value)
+
+    def test_a_config_without_a_study(self):
+        with pytest.raises(InputError, match='has no study'):
+            Study.of(Config.fromfile(ROOT / 'configs/asvit_small_in1k.py'))
+
+    def test_status_2(self, config, tmp_path):
+        fails('tools/complexity_study.py', config, '--work-dir', tmp_path / 'work',
+              '--cfg-options', 'study.num_topologies=2')
+        assert not (tmp_path / 'work' / 'measures').exists()
+
+
+def test_topologies_are_different_seeded_and_of_the_space():
+    study = Study.of(Config.fromfile(ROOT / 'configs/complexity_study_cifar.py'))
+    topologies = study.topologies
+    assert len(set(topologies)) == study.num_topologies
+    assert all(t.in_search_space and t.embed_dims == 32 for t in topologies)
+    assert topologies == study.topologies
+
+
+def summary(value, seconds=1.):
+    return Summary(float(value), [float(value)], seconds)
+
+
+def test_correlate_orients_and_labels():
+    topologies = Study(12, (Setting(), )).topologies
+    rows = [Row(topology, i, {
+        'length_distortion/paper': summary(i, 2.), 'ntk_condition_number/paper': summary(i),
+        'synflow/paper': summary((7 * i) % 12), 'params': summary(i, 0.)})
+        for i, topology in enumerate(topologies)]
+    found = correlate(rows)
+    assert {name: finding.says for name, finding in found.items()} == {
+        'length_distortion/paper': 'as meant', 'params': 'as meant',
+        'ntk_condition_number/paper': 'the opposite', 'synflow/paper': 'nothing clear'}
+    assert found['length_distortion/paper'].seconds == 2.
+    assert not found['ntk_condition_number/paper'].higher_is_better
+
+
+def touch(path):
+    Path(path).write_text(str(os.getpid()))
+    return path.upper()
+
+
+def fail(path):
+    raise RuntimeError('this item is broken')
+
+
+class TestRunItems:
+
+    def test_every_item_once(self, tmp_path):
+        paths = [str(tmp_path / f'{i}.txt') for i in range(5)]
+        done = sorted(run_items(touch, paths, 2, str(tmp_path)))
+        assert done == [(path, path.upper()) for path in paths]
+        workers = {Path(path).read_text() for path in paths}
+        assert str(os.getpid()) not in workers
+
+    def test_a_failure_stops_everything(self, tmp_path):
+        with pytest.raises(RuntimeError, match='this item is broken'):
+            list(run_items(fail, [str(tmp_path)], 1, str(tmp_path)))
+
+
+@pytest.mark.parametrize('name, count, epochs', [('cifar', 40, 10), ('imagenet', 87, 300)])
+def test_shipped_studies_build_their_networks(name, count, epochs):
+    cfg = Config.fromfile(ROOT / f'configs/complexity_study_{name}.py')
+    study = Study.of(cfg)
+    assert (study.num_topologies, cfg.train_cfg.max_epochs) == (count, epochs)
+    assert [setting.protocol for setting in study.settings] == ['released', 'paper']
+    size = study.settings[0].image_size
+    with MODELS.switch_scope_and_registry('mmpretrain') as registry:
+        cfg.model.backbone.arch = str(study.topologies[0])
+        model = registry.build(cfg.model)
+    assert model.backbone.pretrain_img_size == size
+    assert model.head.layers.head.in_features == 256
