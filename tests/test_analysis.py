@@ -5,7 +5,9 @@ from mmengine.config import Config
 from torch import nn
 
 from mmasvit import AsViT
-from mmasvit.analysis import count_macs, counting_size, use_explicit_paths
+from mmasvit.analysis import (build_to_count, count_macs, count_model_macs,
+                              counting_size, find_backbone, use_explicit_paths)
+from mmasvit.errors import InputError
 
 
 def test_linear_and_convolution_without_bias():
@@ -41,3 +43,57 @@ def test_explicit_paths_are_switched_on_everywhere(size):
     use_explicit_paths(model)
     assert count_macs(lambda: model(torch.rand(1, 3, *size))) == (
         model.topology.count_macs(size))
+
+
+DETECTORS = {
+    'detr': ('detr/detr_r50_8xb2-150e_coco.py', (3, )),
+    'deformable': ('deformable_detr/deformable-detr_r50_16xb2-50e_coco.py', (1, 2, 3)),
+    'sparse': ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', (0, 1, 2, 3)),
+}
+
+
+def detector(name, folder):
+    """Config of a detector of mmdet with a tiny As-ViT."""
+    base, levels = DETECTORS[name]
+    path = folder / f'{name}.py'
+    path.write_text(f"""
+_base_ = 'mmdet::{base}'
+model = dict(
+    backbone=dict(_delete_=True, type='AsViT', arch='4,2,2|2,1,2|2,1,2|2,1,2|8,8',
+                  out_indices={levels}),
+    neck=dict(in_channels={[8 * 2**i for i in levels]}))
+""")
+    return Config.fromfile(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', DETECTORS)
+def test_detectors_that_give_no_maps_are_counted_whole(name, tmp_path):
+    cfg = detector(name, tmp_path)
+    model, size = build_to_count(cfg), (96, 128)
+    backbone = find_backbone(model)
+    assert count_macs(lambda: backbone(torch.rand(1, 3, *size))) == (
+        backbone.count_macs(size))
+    # a query more costs more: the transformer is in it
+    whole = count_model_macs(model, size, detector=True)
+    key = 'num_queries' if name != 'sparse' else 'rpn_head.num_proposals'
+    cfg.merge_from_dict({f'model.{key}': 40})
+    assert backbone.count_macs(size) < count_model_macs(
+        build_to_count(cfg), size, detector=True) < whole
+
+
+def test_a_model_that_cannot_be_run_is_named_in_one_line():
+    class Broken(nn.Module):
+        def forward(self, images, samples, mode):
+            raise AttributeError('no\nsuch thing')
+
+    with pytest.raises(InputError, match='^Broken as a whole cannot .*: no such thing$'):
+        count_model_macs(Broken(), (32, 32), detector=False)
+
+
+def test_a_backbone_inside_of_an_inner_model_is_found():
+    inner = dict(backbone=dict(type='A'), rpn_head={})
+    cfg = Config(dict(model=dict(type='SoftTeacher', detector=inner)))
+    assert counting_size(cfg) == (1024, 1024)
+    model = nn.ModuleDict(dict(student=nn.ModuleDict(dict(backbone=AsViT('seed')))))
+    assert find_backbone(model) is model['student']['backbone']

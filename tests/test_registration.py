@@ -114,4 +114,9 @@ for name in ('AsViT', '{scope}.AsViT'):
     with DefaultScope.overwrite_default_scope('{scope}'):
         print(type(MODELS.build(dict(type=name, arch='{TINY}'))).__name__)
 print(mmasvit.AsViT('seed').out_channels[-1], '{absent}' in sys.modules)
-''') == ['AsViT', 'AsViT', '256', 'True']
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+name = 'LayerDecayOptimWrapperConstructor'
+print(OPTIM_WRAPPER_CONSTRUCTORS.get(name).__name__ == name)
+print(callable(mmasvit.models.reference.convert_state_dict),
+      callable(mmasvit.complexity.ntk_gram))
+''') == ['AsViT', 'AsViT', '256', 'True', 'True', 'True', 'True']

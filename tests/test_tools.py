@@ -123,13 +123,41 @@ def test_classifier_becomes_detector_that_is_tested_and_detects(shapes, tmp_path
     assert 'coco/bbox_mAP' in printed.stdout and (tmp_path / 'out.pkl').exists()
     assert len(list((tmp_path / 'test').glob('pictures/*.jpg'))) == 8
 
-    images = shapes / 'val2017'
-    run('tools/detect_image.py', DETECTOR, checkpoint, images, '--out', tmp_path / 'seen')
+    printed = run('tools/test.py', DETECTOR, checkpoint, '--work-dir', tmp_path / 'test',
+                  '--tta', '--show-dir', 'views', *options).stdout
+    assert 'coco/bbox_mAP' in printed and 'coco/segm_mAP' not in printed
+    assert len(list((tmp_path / 'test').glob('views/*.jpg'))) == 8
+
+    # a classifier's checkpoint is none of a detector; weights alone cannot be resumed
+    assert 'does not fit the model' in fails(
+        'tools/test.py', DETECTOR, classifier / 'epoch_1.pth', '--work-dir',
+        tmp_path / 'refused', '--no-data-check', *options)
+    assert not list((tmp_path / 'refused').iterdir())
+    weights = torch.load(checkpoint, weights_only=False)['state_dict']
+    torch.save(dict(state_dict=weights), tmp_path / 'weights.pth')
+    assert 'no optimizer, weights only' in fails(
+        'tools/train.py', DETECTOR, '--resume', tmp_path / 'weights.pth', '--work-dir',
+        tmp_path / 'refused', *options)
+    del weights['neck.fpn_convs.0.conv.weight']
+    torch.save(dict(state_dict=weights), tmp_path / 'weights.pth')
+
+    images = tmp_path / 'images'
+    (images / 'sub').mkdir(parents=True)
+    for number, path in enumerate(sorted((shapes / 'val2017').iterdir())):
+        (images / ('sub' if number % 2 else '') / path.name).write_bytes(path.read_bytes())
+    words = ('tools/detect_image.py', DETECTOR)
+    assert '1 tensors are missing (neck.fpn_convs.0.conv.weight)' in fails(
+        *words, tmp_path / 'weights.pth', images, '--out', tmp_path / 'seen')
+    assert not (tmp_path / 'seen').exists()
+    run(*words, checkpoint, images, '--out', tmp_path / 'seen')
     results = json.loads((tmp_path / 'seen' / 'detections.json').read_text())
-    assert len(list((tmp_path / 'seen').glob('*.jpg'))) == 8
-    names = {int(path.stem) for path in images.iterdir()}
+    assert len(list((tmp_path / 'seen').glob('*.jpg'))) == 4
+    assert len(list((tmp_path / 'seen').glob('sub/*.jpg'))) == 4
+    names = {int(path.stem): path.relative_to(images).as_posix()
+             for path in images.rglob('*.jpg')}
     for result in results:
-        assert result['image_id'] in names and 1 <= result['category_id'] <= 5
+        assert names[result['image_id']] == result['file_name']
+        assert 1 <= result['category_id'] <= 5
         assert result['segmentation']['size'] == [128, 128]
         x, y, width, height = result['bbox']
         assert 0 <= x <= x + width <= 128 and 0 <= y <= y + height <= 128
@@ -319,15 +347,28 @@ class TestBadInput:
             path.touch()
         (tmp_path / 'link').symlink_to(tmp_path)
         name = tool['name_pictures']
-        assert name(paths[1:], 'out') == [Path('out/a.jpg'), Path('out/b.jpg')]
+        assert name(paths[1:], tmp_path, 'out') == [Path('out/a.jpg'), Path('out/b.jpg')]
+        assert name(paths[:1], tmp_path.parent, 'out') == [
+            Path('out', tmp_path.name, 'a.jpg')]
         with pytest.raises(InputError, match='a.png would both become out/a.jpg'):
-            name(paths, 'out')
+            name(paths, tmp_path, 'out')
         with pytest.raises(InputError, match='would replace the image .*b.jpg'):
-            name(paths[1:], tmp_path / 'link')
+            name(paths[1:], tmp_path, tmp_path / 'link')
         number = tool['number_images']
         assert number([Path('7.jpg'), Path('03.jpg')]) == [7, 3]
         assert number([Path('b.jpg'), Path('1.jpg')]) == [1, 2]
         assert number([Path('1.jpg'), Path('01.jpg')]) == [1, 2]
+
+    def test_a_folder_is_searched_but_for_what_was_written_into_it(self, tmp_path):
+        find = runpy.run_path(str(ROOT / 'tools/detect_image.py'))['find_images']
+        for name in ('b.png', 'sub/a.png', 'out/b.jpg', 'out/sub/a.jpg', '.trash/c.png'):
+            (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+            Image.new('RGB', (8, 8)).save(tmp_path / name)
+        assert find(str(tmp_path), str(tmp_path / 'out')) == [
+            tmp_path / 'b.png', tmp_path / 'sub' / 'a.png']
+        assert len(find(str(tmp_path), 'elsewhere')) == 4
+        assert find(str(tmp_path / 'out'), str(tmp_path / 'out')) == [
+            tmp_path / 'out' / 'b.jpg', tmp_path / 'out' / 'sub' / 'a.jpg']
 
     def test_get_flops(self):
         config = 'configs/asvit_small_in1k.py'

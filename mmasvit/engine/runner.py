@@ -2,7 +2,9 @@
 from typing import Callable, Dict, Optional, Union
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.runner import Runner
+from mmengine.utils import is_list_of
 
 from mmasvit.engine import schedules
 from mmasvit.engine.hooks import SteadyLogHook
@@ -35,8 +37,8 @@ class CarefulRunner(Runner):
         super().scale_lr(optim_wrapper, auto_scale_lr)
 
     def load_or_resume(self) -> None:
-        """Load what the config says; its schedule is built by now."""
-        if isinstance(self.param_schedulers, list):
+        """Load what the config says; in training, its schedule is built by now."""
+        if is_list_of(self.param_schedulers, _ParamScheduler):
             for line in schedules.rising_again(self.param_schedulers, self.max_epochs,
                                                self.max_iters):
                 self.logger.warning(line)

@@ -1,4 +1,7 @@
 """Training under bfloat16 autocast, on the CPU too."""
+from contextlib import nullcontext
+
+import detectors
 import pytest
 import torch
 from mmengine.model import BaseModel
@@ -7,7 +10,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from mmasvit import AsViT
-from mmasvit.engine.optimizers import Bf16OptimWrapper
+from mmasvit.engine.optimizers import Bf16OptimWrapper, use_bf16
 
 TINY = '4,2,2|2,1,2|3,1,2|2,1,2|8,8'
 
@@ -44,9 +47,12 @@ def batch():
 
 def test_forward_pass_is_in_bfloat16_and_nothing_else(batch):
     model, wrapper = build(Bf16OptimWrapper)
+    inside = set()
+    model.backbone.patch_embed.projection.register_forward_hook(
+        lambda module, inputs, output: inside.add(output.dtype))
     with wrapper.optim_context(model):
         loss = model(**batch)['loss']
-    assert model.scores.dtype == torch.bfloat16
+    assert inside == {torch.bfloat16} and model.scores.dtype == torch.float32
     assert not torch.is_autocast_enabled('cpu')
     wrapper.backward(loss)
     for name, p in model.named_parameters():
@@ -97,6 +103,72 @@ def test_state_goes_through_a_checkpoint(batch, tmp_path):
     state = torch.load(tmp_path / 'optimizer.pth', weights_only=True)
     for other in (Bf16OptimWrapper, OptimWrapper):
         build(other)[1].load_state_dict(state)
+
+
+def test_a_model_without_a_backbone_is_under_autocast_as_a_whole():
+    model = nn.Sequential(nn.Linear(2, 2))
+    wrapper = Bf16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=.1))
+    with wrapper.optim_context(model):
+        assert model(torch.rand(1, 2)).dtype == torch.bfloat16
+
+
+def test_after_an_error_nothing_is_left_behind(batch):
+    model, wrapper = build(Bf16OptimWrapper)
+    with pytest.raises(RuntimeError), wrapper.optim_context(model):
+        model(images=torch.rand(1, 7, 32, 32), labels=batch['labels'])
+    assert not torch.is_autocast_enabled('cpu')
+    assert not any(part._forward_hooks or part._forward_pre_hooks
+                   for part in (model, model.backbone, model.fc))
+
+
+@pytest.mark.parametrize('given, expected', [
+    (dict(), dict(type='Bf16OptimWrapper')),
+    (dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16', clip_grad=1),
+     dict(type='Bf16OptimWrapper', clip_grad=1)),
+    (dict(type='Own'), dict(type='Own'))])
+def test_amp_of_a_config(given, expected):
+    use_bf16(given)
+    assert given == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', detectors.NAMES)
+def test_detectors_of_mmdet_train_with_coordinates_in_float32(name, tmp_path):
+    """All that leaves a part is float32; the loss is that of float32 but for rounding."""
+    model = detectors.build(name, tmp_path)
+    wrapper = Bf16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=.1))
+    received, inside = set(), set()
+    for key, part in model.named_modules():
+        if key in ('rpn_head', 'bbox_head', 'roi_head.bbox_head.0', 'encoder'):
+            part.register_forward_pre_hook(
+                lambda module, inputs: received.update(dtypes(inputs)))
+        if isinstance(part, (nn.Conv2d, nn.Linear)):
+            part.register_forward_hook(lambda module, inputs, output, key=key: inside.add(
+                (key.split('.')[0], output.dtype)))
+    losses = []
+    for context in (wrapper.optim_context(model), nullcontext()):
+        torch.manual_seed(2)
+        with context:
+            data = model.data_preprocessor(detectors.batch(), True)
+            losses.append(model.parse_losses(model(**data, mode='loss'))[0])
+        if len(losses) == 1:
+            assert {('backbone', torch.bfloat16), ('neck', torch.bfloat16)} <= inside
+            # distances in pixels would be rounded by whole pixels
+            assert (('bbox_head', torch.bfloat16) in inside) == (name == 'retinanet')
+    assert received <= {torch.float32, torch.bool, torch.int64}
+    losses[0].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=.03)
+    assert losses[0].item() != losses[1].item()
+
+
+def dtypes(output):
+    """Of all tensors in nested tuples and lists."""
+    if isinstance(output, torch.Tensor):
+        return {output.dtype}
+    if isinstance(output, (tuple, list)):
+        return set().union(*map(dtypes, output))
+    return set()
 
 
 def test_is_registered():

@@ -79,7 +79,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         depth_of = layer_depth_of(module) if self.decay_rate != 1 else None
         for group in params:
             name = names[id(group['params'][0])]
-            self._apply_custom_key(group, name)
+            self._apply_custom_keys(group, name)
             if depth_of:
                 layer, layers = depth_of(name)
                 scale = self.decay_rate**(layers - 1 - layer)
@@ -89,13 +89,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             print_log(f'layer decay {self.decay_rate}: learning rates from {rates[0]:.3g} '
                       f'to {rates[-1]:.3g}', logger='current')
 
-    def _apply_custom_key(self, group: dict, name: str) -> None:
-        """As in mmengine the longest key that is part of the name counts."""
-        key = max((key for key in sorted(self.custom_keys) if key in name), key=len,
-                  default=None)
-        if key is None:
-            return
-        settings = dict(self.custom_keys[key])
+    def _apply_custom_keys(self, group: dict, name: str) -> None:
+        """Of keys that are part of a name, the longest with a setting decides on it."""
+        settings: dict = {}
+        for key in sorted(sorted(self.custom_keys), key=len):
+            if key in name:
+                settings.update(self.custom_keys[key])
         if 'lr_mult' in settings:
             group['lr'] = group.get('lr', self.base_lr) * settings.pop('lr_mult')
         if 'decay_mult' in settings:
