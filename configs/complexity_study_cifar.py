@@ -5,7 +5,7 @@
 The study of figure 2 and table 2 of the paper at a size that two CPU cores can do:
 random topologies of Table 1 with C = 32 and one block a stage, 64 px, trained from
 scratch for 10 epochs on 5,085 images. It says something about this budget and not about
-ImageNet; docs/complexity_study.md has what came out.
+ImageNet; docs/complexity.md has what came out.
 
 Data: an ``.npz`` with ``train_images`` (n, 32, 32, 3) uint8 RGB, ``train_labels``,
 ``test_images`` and ``test_labels``, at ``data/cifar10_subset.npz``; elsewhere with
