@@ -13,11 +13,12 @@ endif
 # These would make .venv/bin/python import other people's packages.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help set-up demo test bench clean
+.PHONY: help set-up demo quick test bench clean
 
 help:
 	@echo 'make demo     train a detector on generated data, score it, make a page of it'
 	@echo 'make demo DATA=folder    the same on your own images in COCO format'
+	@echo 'make quick    run the tests but for the slow ones'
 	@echo 'make test     run all tests'
 	@echo 'make bench    run the benchmarks'
 	@echo 'make set-up   only install everything into .venv/ (the others do it by themselves)'
@@ -34,9 +35,14 @@ set-up:
 demo: set-up
 	@.venv/bin/python scripts/demo.py $(if $(DATA),'$(DATA)')
 
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests -p no:cacheprovider -q \
+	-n 2 --dist worksteal --durations=15
+
+quick: set-up
+	@$(PYTEST) -m 'not slow'
+
 test: set-up
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests -p no:cacheprovider -q \
-		-n 2 --dist worksteal --durations=15
+	@$(PYTEST)
 
 bench: set-up
 	@for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit; done

@@ -62,9 +62,10 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmasvit', 'mmasvit.*']),
+    package_data={'mmasvit.report': ['page.html', 'page.css']},
     cmdclass={'build_py': BuildPyWithMim},
     python_requires='>=3.11,<3.12',  # what an install has shown
-    install_requires=['numpy', 'matplotlib', 'rich', 'scipy'],
+    install_requires=['jinja2', 'markupsafe', 'matplotlib', 'numpy', 'rich', 'scipy'],
     extras_require={
         'detection': DETECTION,
         'tests': [*DETECTION, 'pytest', 'pytest-xdist', 'hypothesis'],

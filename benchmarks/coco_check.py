@@ -77,13 +77,18 @@ def time_once(code: str, path: Path) -> float:
     return float(done.stdout)
 
 
-def main() -> None:
-    """Make a set, time both in turn, print medians and their ratio."""
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=IMAGES)
     parser.add_argument('--repeats', type=int, default=3)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make a set, time both in turn, print medians and their ratio."""
+    args = parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'instances.json')
         make(path, args.images)

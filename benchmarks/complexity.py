@@ -154,14 +154,19 @@ def draw(rows: dict, floors: dict, out_file: str) -> None:
     save_figure(figure, out_file)
 
 
-def main() -> None:
-    """Time, compare, print, draw."""
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--genotype', default='seed')
     parser.add_argument('--image-size', type=int, default=224, metavar='PX')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--out', default='work_dirs/benchmarks', help='folder')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Time, compare, print, draw."""
+    args = parse_args()
     if args.rounds < 1:
         raise InputError(f'--rounds must be at least 1, got {args.rounds}')
     topology = Topology.of(args.genotype)

@@ -1,8 +1,10 @@
 """Multiply-accumulates of a model, counted while it runs."""
-from typing import Callable, Optional, Sequence, Set, Tuple
+import logging
+from typing import Any, Callable, Optional, Sequence, Set, Tuple
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,8 +32,10 @@ _FREE = {
     'roi_align', 'nms', 'native_dropout', 'bernoulli_', 'uniform_',
     '_native_batch_norm_legit_no_training',
     '_adaptive_avg_pool2d', '_unsafe_index', 'equal', 'masked_select', 'clamp_min_',
-    'split', 'as_strided_',
+    'split', 'as_strided_', 'affine_grid_generator', 'flip', 'floor_divide',
+    'grid_sampler_2d', 'masked_fill_',
 }
+_HEADS = ('rpn_head', 'bbox_head', 'mask_head', 'panoptic_head')
 
 
 class _UncountedOperators(TorchDispatchMode):
@@ -83,8 +87,14 @@ def count_macs(run: Callable[[], object]) -> int:
 
 
 def is_detector(cfg: Config) -> bool:
-    """Whether a config's model is a detector, of two stages or of one."""
-    return 'rpn_head' in cfg.model or 'bbox_head' in cfg.model
+    """Whether a config's model is a detector, or has one in it as SoftTeacher does."""
+    return any(_has(cfg.model, head) for head in _HEADS)
+
+
+def _has(cfg: Any, key: str) -> bool:
+    """Whether a key is anywhere in nested dicts."""
+    return isinstance(cfg, dict) and (
+        key in cfg or any(_has(value, key) for value in cfg.values()))
 
 
 def check_shape(shape: Optional[Sequence[int]],
@@ -110,7 +120,7 @@ def counting_size(cfg: Config, shape: Optional[Sequence[int]] = None) -> Tuple[i
         InputError: If the config has no model with a backbone.
     """
     model = cfg.get('model')
-    if not isinstance(model, dict) or 'backbone' not in model:
+    if not _has(model, 'backbone'):
         raise InputError(f'config {cfg.filename} has no model with a backbone')
     return tuple(shape) if shape else (1024, 1024) if is_detector(cfg) else (224, 224)
 
@@ -119,9 +129,16 @@ def build_to_count(cfg: Config) -> nn.Module:
     """Build a config's model, in evaluation mode and on paths that counters see."""
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     torch.manual_seed(0)  # which boxes survive suppression depends on the weights
-    model = MODELS.build(cfg.model).eval()
+    # without gradients, since torch's counter stumbles over views of parameters
+    model = MODELS.build(cfg.model).eval().requires_grad_(False)
     use_explicit_paths(model)
     return model
+
+
+def find_backbone(model: nn.Module) -> nn.Module:
+    """The backbone of a model, also of one inside of it: a student's, a tracker's."""
+    return next(part for name, part in model.named_modules()
+                if name.rpartition('.')[2] == 'backbone')
 
 
 def count_model_macs(model: nn.Module, size: Tuple[int, int], detector: bool) -> int:
@@ -135,12 +152,40 @@ def count_model_macs(model: nn.Module, size: Tuple[int, int], detector: bool) ->
         model: As from :func:`build_to_count`.
         size: Height and width of the image in pixels.
         detector: Whether it is one (:func:`is_detector`).
+
+    Raises:
+        InputError: If the model cannot be run on an image alone, or runs operators of
+            unknown cost.
     """
     images = torch.rand(1, 3, *size)
-    if not detector:
-        return count_macs(lambda: model(images, mode='tensor'))
+    samples = [_empty_sample(size)] if detector else None
+    failures = []
+    # some detectors want objects to train on in 'tensor' mode, others cannot predict
+    for mode in ('tensor', 'predict') if detector else ('tensor', ):
+        if failures:
+            _initialise_heads(model)
+        try:
+            return count_macs(lambda: model(images, samples, mode=mode))
+        except Exception as error:  # any model: anything can be missing
+            failures.append(' '.join(str(error).split()) or type(error).__name__)
+    raise InputError(f'{type(model).__name__} as a whole cannot be counted: '
+                     + failures[-1])
+
+
+def _initialise_heads(model: nn.Module) -> None:
+    """Sparse R-CNN's heads, as they are built, propose boxes of negative size."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # a line per parameter otherwise
+    for name in ('rpn_head', 'roi_head'):
+        if hasattr(model, name):
+            getattr(model, name).init_weights()
+    logger.setLevel(level)
+
+
+def _empty_sample(size: Tuple[int, int]):
+    """What mmdet wants to know of an image of a size, without objects."""
     from mmdet.structures import DetDataSample
-    sample = DetDataSample(metainfo=dict(
+    return DetDataSample(metainfo=dict(
         img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
         scale_factor=(1., 1.)))
-    return count_macs(lambda: model(images, [sample], mode='tensor'))

@@ -11,8 +11,8 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
-from mmasvit.topology import (PRETRAIN_IMG_SIZE, TOKEN_STRIDE, Topology, lay_windows,
-                              token_grids)
+from mmasvit.geometry import PRETRAIN_IMG_SIZE, TOKEN_STRIDE, lay_windows, token_grids
+from mmasvit.topology import Topology
 
 PAPER, INK, GREY = '#fcfcfa', '#20303c', '#6b7a86'
 ACCENT = '#e2642c'  # kernels: what one token is made of
@@ -22,7 +22,8 @@ FFN = ('#cfe5e8', '#bfdbe2', '#aecfdb', '#9cc2d2')
 # In inches.
 WIDTH, HEIGHT = 13.6, 7.0
 SIDE, GAP, LEFT = 1.9, 0.8, 0.45  # of the maps
-MAPS, STACKS, FOOT = 3.75, 2.55, 0.4  # foot of the maps, top and foot of the stacks
+MAPS, STACKS, FOOT = 3.75, 2.55, 0.4  # foot of the maps, top and foot of the blocks
+LEGEND = 0.95  # foot of the legend
 SIZES = (32, 2048)
 UNIT = 0.07  # height of one weight per channel squared, where there is room
 
@@ -66,16 +67,18 @@ def draw_topology(topology: Topology, title: str = '',
     if not SIZES[0] <= image_size <= SIZES[1]:
         raise InputError(f'image size must be from {SIZES[0]} to {SIZES[1]} pixels, got '
                          f'{image_size}')
-    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor=PAPER)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT), aspect='equal')
-    axes.set_axis_off()
     stages = _stages(topology, image_size)
+    unit = _block_unit(stages)
+    foot = min(LEGEND, STACKS - unit * _highest(stages)) - FOOT
+    figure = Figure(figsize=(WIDTH, HEIGHT - foot), facecolor=PAPER)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(foot, HEIGHT), aspect='equal')
+    axes.set_axis_off()
     _write_title(axes, topology, title, image_size)
     _draw_image(axes, image_size)
     for number, stage in enumerate(stages):
         _draw_map(axes, number, stage)
-        _draw_blocks(axes, number, stage, stages)
+        _draw_blocks(axes, number, stage, max(topology.widths), unit)
     sides = [image_size, *(stage.tokens for stage in stages)]
     for number, stage in enumerate(stages):
         _draw_kernel(axes, number, stage, sides[number])
@@ -107,6 +110,16 @@ def _stages(topology: Topology, image_size: int) -> List[_Stage]:
             2 if i else TOKEN_STRIDE, topology.depths[i], topology.widths[i],
             topology.heads[i], topology.head_dims[i], topology.expansions[i]))
     return stages
+
+
+def _highest(stages: List[_Stage]) -> int:
+    """Height of the highest stack: its blocks, with a gap of one unit after each."""
+    return max(stage.depth * (5 + 2 * stage.expansion) for stage in stages)
+
+
+def _block_unit(stages: List[_Stage]) -> float:
+    """Height of one weight per channel squared, in inches."""
+    return min(UNIT, (STACKS - FOOT) / _highest(stages))
 
 
 def _left(column: int) -> float:
@@ -211,12 +224,9 @@ def _draw_kernel(axes: Axes, number: int, stage: _Stage, side: int) -> None:
           color=GREY)
 
 
-def _draw_blocks(axes: Axes, number: int, stage: _Stage, stages: List[_Stage]) -> None:
+def _draw_blocks(axes: Axes, number: int, stage: _Stage, widest: int,
+                 unit: float) -> None:
     """The stage's blocks, hanging under its map."""
-    widest = max(other.width for other in stages)
-    # a stack is as many blocks as there are, with a gap of one unit after each
-    highest = max(other.depth * (5 + 2 * other.expansion) for other in stages)
-    unit = min(UNIT, (STACKS - FOOT) / highest)
     x, y = _left(number + 1), STACKS
     plural = 's' * (stage.depth > 1)
     _text(axes, x, STACKS + 0.45, f'{stage.depth} block{plural}', 11, weight='bold')

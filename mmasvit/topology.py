@@ -186,7 +186,8 @@ class Topology:
                      use_rel_pos_bias: bool = False, use_conv_pos_embed: bool = False,
                      pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                      out_indices: Tuple[int, ...] = (3, ),
-                     output_norm: bool = True) -> int:
+                     output_norm: bool = True,
+                     token_strides: Sequence[int] = (TOKEN_STRIDE, )) -> int:
         """Learnable parameters, equal to the built network's.
 
         Args:
@@ -199,23 +200,25 @@ class Topology:
                 whose windows the bias.
             out_indices: Stages that give an output; later ones are not built.
             output_norm: Whether each output has a LayerNorm of its own.
+            token_strides: Strides with norms of their own.
         """
         first, last = self.widths[0], self.widths[max(out_indices)]
-        total = 3 * first * self.kernels[0]**2 + first + 2 * first
+        total, normed = 3 * first * self.kernels[0]**2 + first, first
         if use_abs_pos_embed:
             total += first * (-(-pretrain_img_size // TOKEN_STRIDE))**2
         reaches = window_reaches(self.splits, pretrain_img_size)
         for stage, reach in zip(self._built_stages(out_indices), reaches):
-            norms_and_biases = (4 * stage.width + 3 * stage.attn_dims + stage.width +
-                                stage.hidden + stage.width)
-            total += stage.depth * (stage.block_weights + norms_and_biases)
-            total += stage.reduction_weights + 2 * stage.reduction_features
+            biases = 3 * stage.attn_dims + stage.width + stage.hidden + stage.width
+            total += stage.depth * (stage.block_weights + biases)
+            total += stage.reduction_weights
+            normed += stage.depth * 2 * stage.width + stage.reduction_features
             if use_rel_pos_bias:
                 total += stage.depth * stage.heads * (2 * reach + 1)**2
             if use_conv_pos_embed:
                 total += stage.depth * stage.width * (CONV_POS_KERNEL**2 + 1)
         if output_norm:
-            total += sum(2 * self.widths[i] for i in out_indices)
+            normed += sum(self.widths[i] for i in out_indices)
+        total += len(token_strides) * 2 * normed
         if num_classes:
             total += last * (last + 1) + num_classes * (last + 1)
         return total
@@ -246,7 +249,7 @@ class Topology:
         windows = windows or plan_windows(self.splits, self.depths, pretrain_img_size)
         for stage, grid, rules in zip(self._built_stages(out_indices), grids, windows):
             total += prod(grid) * stage.reduction_weights
-            # pairs of tokens that meet in a window: along a side, each token meets an edge
+            # pairs of tokens that meet in a window: along a side, each meets an edge
             pairs = sum(prod(sum(run.length * run.edge for run in rule.runs(*side))
                              for side in zip(grid, size)) for rule in rules)
             total += stage.depth * prod(grid) * stage.block_weights

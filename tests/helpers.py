@@ -1,10 +1,11 @@
-"""What several test files share: how to start a tool."""
+"""What several test files share: how to start a tool, and to wait for it."""
 import contextlib
 import io
 import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -48,6 +49,13 @@ def call(tool, *words):
     return status, out.getvalue(), err.getvalue()
 
 
+def wait_for_lines(path, number, process):
+    """Wait until a process has written so many lines to a file."""
+    while not path.exists() or len(path.read_bytes().splitlines()) < number:
+        assert process.poll() is None, 'it ended too early'
+        time.sleep(0.02)
+
+
 def tool_imports():
     """Within it ``import _cli`` finds what it finds in a tool's own process."""
     return mock.patch.object(sys, 'path', [str(ROOT / 'tools'), *sys.path])
@@ -59,6 +67,13 @@ def load(tool):
         return runpy.run_path(tool)
 
 
+def works(*words):
+    """What a tool prints that succeeds, in this process."""
+    status, out, err = call(*words)
+    assert not status, err
+    return out
+
+
 def fails(*words):
     """The one line that a tool prints for bad input, in this process."""
     status, _, err = call(*words)
@@ -67,3 +82,40 @@ def fails(*words):
     assert status == 2, err
     assert len(errors) == 1 and lines[-1] == errors[0], lines
     return errors[0]
+
+
+def make_coco(ann_file, image_folder, images=4, classes=('cat', 'dog'), objects=3,
+              masks=True, size=(64, 48), prefix='', seed=0):
+    """Write a small set in COCO's format: noise with bright rectangles.
+
+    Its name, ``{prefix}{number}.png``, says which image it is. Returns the file's dict.
+    """
+    import json
+
+    import cv2
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    coco = dict(images=[], annotations=[], categories=[
+        dict(id=number, name=name) for number, name in enumerate(classes, 1)])
+    Path(image_folder).mkdir(parents=True, exist_ok=True)
+    Path(ann_file).parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    for image_id in range(1, images + 1):
+        picture = rng.integers(0, 80, (height, width, 3), dtype=np.uint8)
+        for _ in range(objects):
+            w, h = (int(rng.integers(side // 8, side // 2)) for side in size)
+            x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+            picture[y:y + h, x:x + w] += 128
+            number = len(coco['annotations']) + 1
+            row = dict(id=number, image_id=image_id, bbox=[x, y, w, h], area=w * h,
+                       iscrowd=0, category_id=1 + number % len(classes))
+            if masks:
+                row['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            coco['annotations'].append(row)
+        name = f'{prefix}{image_id:03d}.png'
+        (Path(image_folder) / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(Path(image_folder) / name), picture)
+        coco['images'].append(dict(id=image_id, file_name=name, width=width,
+                                   height=height))
+    Path(ann_file).write_text(json.dumps(coco), encoding='utf-8')
+    return coco

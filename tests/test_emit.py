@@ -4,15 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import test_configs as shipped
+import shipped
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from shipped import classifier_batch, detector_batch
 
 from mmasvit import Topology
 from mmasvit.emit import emit_configs, suited_drop_path_rate
 from mmasvit.errors import InputError
 from mmasvit.topology import FAMILY
-from test_configs import classifier_batch, detector_batch
 
 ROOT = Path(__file__).parent.parent
 UNEVEN = Topology.parse('5,4,2,2|3,2,6,1|2,2,5,3|3,1,4,1|24,40')

@@ -8,8 +8,7 @@ import subprocess
 import time
 
 import pytest
-from helpers import ROOT, command, fails, run
-from test_search_tools import wait_for_lines
+from helpers import ROOT, command, fails, run, wait_for_lines, works
 
 SCALE = 'tools/scale_topology.py'
 DEMO = 'configs/scale_topology_demo.py'
@@ -96,7 +95,7 @@ class TestBadInput:
 def test_comparison(whole, tmp_path):
     tool = 'tools/compare_families.py'
     assert 'holds no finished scaling' in fails(tool, whole, tmp_path)
-    shown = run(tool, whole).stdout
+    shown = works(tool, whole)
     family = json.loads((whole / 'family.json').read_text())
     for member in family['members'][1:]:
         assert f's to {member["params"] / 1e6:.1f} M' in shown

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from helpers import ROOT, command, fails, run
+from helpers import ROOT, command, fails, run, wait_for_lines, works
 
 SEARCH = 'tools/search_topology.py'
 DEMO = 'configs/search_topology_demo.py'
@@ -45,12 +45,6 @@ def start(work_dir, more=None, **popen):
         # a job in a shell's background ignores the signal, and its children with it
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **popen)
-
-
-def wait_for_lines(path, number, process):
-    while not path.exists() or len(path.read_bytes().splitlines()) < number:
-        assert process.poll() is None, 'the search ended too early'
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -134,7 +128,7 @@ class TestBadInput:
     def test_comparison(self, whole, tmp_path):
         tool = 'tools/compare_searches.py'
         assert 'holds no finished topology search' in fails(tool, whole, tmp_path)
-        shown = run(tool, whole, f'{whole}/', '--out', tmp_path / 'scores.png').stdout
+        shown = works(tool, whole, f'{whole}/', '--out', tmp_path / 'scores.png')
         assert 'table 3' in shown and '1 seeds' in shown
         assert (tmp_path / 'scores.png').exists()
 

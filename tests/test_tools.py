@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, command, fails, load, run
+from helpers import ROOT, command, fails, load, run, works
 from PIL import Image
 
 from mmasvit.errors import InputError
@@ -20,8 +20,8 @@ CLASSIFIER = 'configs/asvit_tiny_shapes.py'
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data') / 'shapes'
-    run('tools/make_shapes_coco.py', folder, '--images', 16, '--val-images', 8,
-        '--size', 128, '--crops', 64)
+    works('tools/make_shapes_coco.py', folder, '--images', 16, '--val-images', 8,
+          '--size', 128, '--crops', 64)
     return folder
 
 
@@ -139,8 +139,8 @@ def test_get_flops_counts_what_the_closed_form_says(tmp_path):
     from mmasvit import Topology
     from mmasvit.topology import FAMILY
     out = tmp_path / 'flops.json'
-    run('tools/get_flops.py', 'configs/asvit_small_in1k.py', '--shape', 100, 76,
-        '--out', out)
+    works('tools/get_flops.py', 'configs/asvit_small_in1k.py', '--shape', 100, 76,
+          '--out', out)
     counted = json.loads(out.read_text())
     small: Topology = FAMILY['small']
     assert counted['params'] == small.count_params(1000)
@@ -151,7 +151,7 @@ def test_get_flops_counts_what_the_closed_form_says(tmp_path):
 
 def test_get_flops_counts_a_detector(tmp_path):
     out = tmp_path / 'flops.json'
-    run('tools/get_flops.py', DETECTOR, '--shape', 64, '--out', out)
+    works('tools/get_flops.py', DETECTOR, '--shape', 64, '--out', out)
     counted = json.loads(out.read_text())
     assert counted['backbone_macs'] < counted['macs']
     assert counted['backbone_params'] < counted['params']
@@ -187,7 +187,7 @@ class TestPlanTokens:
 
     def test_large(self):
         config = 'configs/asvit_large_in1k_elastic37.py'
-        printed = run('tools/plan_tokens.py', config).stdout
+        printed = works('tools/plan_tokens.py', config)
         for words in ('0 to 80 16 14 x 14 1.245 5.6%', '80 to 140 8 28 x 28 4.710 21.1%',
                       '140 to 300 4 56 x 56 22.356 100.0%', 'whole run: 41.0%',
                       '5.6% of full (paper: 13.2 %)',
@@ -196,7 +196,7 @@ class TestPlanTokens:
 
     def test_prints_what_the_run_prints(self, shapes, tmp_path):
         config = 'configs/cascade_asvit_tiny_shapes_elastic.py'
-        planned = run('tools/plan_tokens.py', config, '--whole').stdout.splitlines()
+        planned = works('tools/plan_tokens.py', config, '--whole').splitlines()
         started = run('tools/train.py', config, '--work-dir', tmp_path, '--no-data-check',
                       *detector_options(shapes, **{
                           'train_dataloader.dataset.indices': 2,
@@ -207,7 +207,7 @@ class TestPlanTokens:
         assert 'neck and heads' in planned[6]
 
     def test_without_a_schedule(self):
-        printed = run('tools/plan_tokens.py', CLASSIFIER, '--shape', 64, 96).stdout
+        printed = works('tools/plan_tokens.py', CLASSIFIER, '--shape', 64, 96)
         assert 'has no ElasticTokenHook' in printed and '64 x 96 px' in printed
         assert 'table 6' in printed
 

@@ -1,15 +1,18 @@
 """Detect objects in images: pictures with boxes and masks, and a json of results.
 
-Writes OUT/<image name>.jpg for each image and OUT/detections.json, a list in COCO's
-results format (bbox as x, y, width, height in pixels; masks as compressed RLE). An
-image_id is the number that the file name is, as in COCO; if not all names are numbers,
-it is the image's place in the list.
+Writes OUT/<image name>.jpg for each image, in the sub-folders that the images are in, and
+OUT/detections.json, a list in COCO's results format (bbox as x, y, width, height in
+pixels; masks as compressed RLE), with file_name beside image_id. An image_id is the
+number that the file name is, as in COCO; if not all names are different numbers, it is
+the image's place in the list.
 """
 import argparse
 import json
 import os
+import re
+import warnings
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import _cli
 
@@ -22,7 +25,8 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the detector')
     parser.add_argument('checkpoint', help='its checkpoint')
-    parser.add_argument('images', help='an image, or a folder of images')
+    parser.add_argument('images', help='an image, or a folder that is searched with '
+                        'its sub-folders')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder to write to')
     parser.add_argument('--score-thr', type=float, default=0.3,
                         help='draw what scores at least this (default: %(default)s); the '
@@ -31,8 +35,13 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def find_images(path: str) -> List[Path]:
+def find_images(path: str, out: str) -> List[Path]:
     """The images that a path means, each checked to be readable.
+
+    Args:
+        path: An image, or a folder that is searched with its sub-folders.
+        out: Folder to write to; what is in it, from an earlier run, is left out if it
+            lies in the other.
 
     Raises:
         InputError: If there is none, or one is missing or damaged.
@@ -40,8 +49,13 @@ def find_images(path: str) -> List[Path]:
     from mmasvit.coco.images import check_images
     from mmasvit.errors import InputError
     if os.path.isdir(path):
-        images = sorted(item for item in Path(path).iterdir()
-                        if item.suffix.lower() in SUFFIXES)
+        written = Path(out).resolve()
+        nested = Path(path).resolve() in written.parents
+        images = sorted(item for item in Path(path).rglob('*')
+                        if item.suffix.lower() in SUFFIXES and item.is_file()
+                        and not any(part.startswith('.')
+                                    for part in item.relative_to(path).parts)
+                        and not (nested and written in item.resolve().parents))
         if not images:
             raise InputError(f'folder {path} has no image ({", ".join(SUFFIXES)})')
     else:
@@ -50,14 +64,15 @@ def find_images(path: str) -> List[Path]:
     return images
 
 
-def name_pictures(images: List[Path], folder: str) -> List[Path]:
-    """Where each image's picture goes.
+def name_pictures(images: List[Path], root: Path, folder: str) -> List[Path]:
+    """Where each image's picture goes: in ``folder`` as the image in ``root``.
 
     Raises:
         InputError: If two would go to one place, or one to an image's own.
     """
     from mmasvit.errors import InputError
-    pictures = [Path(folder, f'{image.stem}.jpg') for image in images]
+    pictures = [Path(folder, image.relative_to(root).with_suffix('.jpg'))
+                for image in images]
     sources = {image.resolve(): image for image in images}
     drawn = {}
     for image, picture in zip(images, pictures):
@@ -79,20 +94,40 @@ def number_images(images: List[Path]) -> List[int]:
     return list(range(1, len(names) + 1))
 
 
+def name_classes(model, cfg, checkpoint: dict) -> Tuple[str, ...]:
+    """Names of the detector's classes: the checkpoint's, or else the config's.
+
+    Raises:
+        InputError: If there are none for as many classes as the detector predicts.
+    """
+    from mmasvit.engine import checkpoints
+    from mmasvit.errors import InputError
+    classes = checkpoints.classes_of(checkpoint) or checkpoints.classes_of_config(cfg)
+    heads = [part.num_classes for name, part in model.named_modules()
+             if re.search(r'(^|roi_head\.)bbox_head(\.\d+)?$', name)
+             and hasattr(part, 'num_classes')]
+    if not classes or any(number != len(classes) for number in heads):
+        raise InputError(
+            f'the detector predicts {", ".join(map(str, sorted(set(heads))))} classes, '
+            f'checkpoint and config name {len(classes or ())}: set metainfo=dict(classes='
+            "...) in the config's test_dataloader.dataset")
+    return tuple(classes)
+
+
 def category_ids(cfg, classes: List[str]) -> Dict[str, int]:
     """Ids of the classes: the dataset's own if its annotation file is at hand."""
     ann_file = (cfg.get('test_evaluator') or {}).get('ann_file')
     if ann_file and os.path.isfile(ann_file):
         from mmasvit.coco.annotations import CocoFile
-        known = {category.get('name'): category.get('id')
+        known = {category['name']: category['id']
                  for category in CocoFile.read(ann_file).categories}
         if set(classes) <= set(known):
             return {name: known[name] for name in classes}
     return {name: number for number, name in enumerate(classes, 1)}
 
 
-def to_coco(instances, image_id: int, ids: List[int]) -> List[dict]:
-    """One image's predictions in COCO's results format."""
+def to_coco(instances, image_id: int, file_name: str, ids: List[int]) -> List[dict]:
+    """One image's predictions in COCO's results format, with the file's name."""
     import numpy as np
     import pycocotools.mask
     results = []
@@ -100,7 +135,8 @@ def to_coco(instances, image_id: int, ids: List[int]) -> List[dict]:
     for i, (box, score, label) in enumerate(zip(
             instances.bboxes.tolist(), instances.scores.tolist(),
             instances.labels.tolist())):
-        result = dict(image_id=image_id, category_id=ids[label], score=score,
+        result = dict(image_id=image_id, file_name=file_name, category_id=ids[label],
+                      score=score,
                       bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]])
         if 'masks' in instances:
             mask = np.asfortranarray(instances.masks[i].numpy(), dtype=np.uint8)
@@ -116,35 +152,47 @@ def main(args: argparse.Namespace) -> None:
     import torch
 
     from mmasvit.analysis import is_detector
+    from mmasvit.engine import checkpoints
     from mmasvit.engine.launch import load_config
     from mmasvit.engine.preflight import check_checkpoint, check_device, check_writable
     from mmasvit.errors import InputError
     from mmasvit.files import replacing
-    images = find_images(args.images)
-    pictures = name_pictures(images, args.out)
+    images = find_images(args.images, args.out)
+    root = Path(args.images) if os.path.isdir(args.images) else images[0].parent
+    pictures = name_pictures(images, root, args.out)
     check_checkpoint(args.checkpoint)
     cfg = load_config(args.config)
     if not isinstance(cfg.get('model'), dict) or not is_detector(cfg):
         raise InputError(f'config {args.config} is not of a detector')
+    if not cfg.get('test_dataloader'):
+        raise InputError(f'config {args.config} has no test_dataloader, whose pipeline '
+                         'images go through')
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     check_device(device)
-    check_writable(args.out)
+    checkpoint = checkpoints.read(args.checkpoint)
 
     # they take seconds to load
     import mmcv
     from mmdet.apis import inference_detector, init_detector
     from mmdet.registry import VISUALIZERS
     from rich.progress import track
-    model = init_detector(cfg, args.checkpoint, device=device)
+    checkpoints.settle_classes(cfg, checkpoint, args.checkpoint, defaults=False)
+    with warnings.catch_warnings(record=True):  # it would speak of COCO's classes
+        model = init_detector(cfg, device=device)
+    checkpoints.check_fit(model, checkpoint, args.checkpoint)
+    classes = name_classes(model, cfg, checkpoint)
+    model.dataset_meta = dict(model.dataset_meta, classes=classes)
+    check_writable(args.out)
     visualizer = VISUALIZERS.build(cfg.visualizer)
     visualizer.dataset_meta = model.dataset_meta
-    classes = list(model.dataset_meta['classes'])
     ids = list(category_ids(cfg, classes).values())
     results = []
     todo = list(zip(images, pictures, number_images(images)))
     for path, picture, image_id in track(todo, 'detecting'):
         sample = inference_detector(model, str(path))
-        results += to_coco(sample.pred_instances, image_id, ids)
+        name = path.relative_to(root).as_posix()
+        results += to_coco(sample.pred_instances, image_id, name, ids)
+        picture.parent.mkdir(parents=True, exist_ok=True)
         visualizer.add_datasample(
             path.stem, mmcv.imread(str(path), channel_order='rgb'), sample,
             draw_gt=False, pred_score_thr=args.score_thr,

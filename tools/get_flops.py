@@ -3,9 +3,11 @@
 Matrix products and convolutions are counted, attention included, biases and norms not.
 Windows smaller than the rest at a border are counted as small as they are. A detector is
 run as mmdet's own counter runs it: every proposal of the region proposal network (at
-most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too.
+most ``test_cfg.rpn.max_per_img``) goes through every head, the mask heads too. Where a
+whole model cannot be counted, a line says so, and the backbone is.
 """
 import argparse
+import sys
 from typing import List, Optional
 
 import _cli
@@ -28,19 +30,27 @@ def measure(cfg, shape) -> dict:
     Args:
         cfg: The config.
         shape: Height and width in pixels, or None for the default.
+
+    Returns:
+        The numbers; ``macs`` is None, and a line says why, where only the backbone can
+        be counted.
     """
     import torch
 
     from mmasvit import analysis
+    from mmasvit.errors import InputError
     size = analysis.counting_size(cfg, shape)
     model = analysis.build_to_count(cfg)
-    macs = analysis.count_model_macs(model, size, analysis.is_detector(cfg))
-    parameters = [sum(p.numel() for p in part.parameters())
-                  for part in (model, model.backbone)]
-    images = torch.rand(1, 3, *size)
+    backbone, images = analysis.find_backbone(model), torch.rand(1, 3, *size)
+    parameters = [sum(p.numel() for p in part.parameters()) for part in (model, backbone)]
+    backbone_macs = analysis.count_macs(lambda: backbone(images))
+    try:
+        macs = analysis.count_model_macs(model, size, analysis.is_detector(cfg))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        macs = None
     return dict(params=parameters[0], macs=macs, backbone_params=parameters[1],
-                backbone_macs=analysis.count_macs(lambda: model.backbone(images)),
-                shape=list(size))
+                backbone_macs=backbone_macs, shape=list(size))
 
 
 def main(args: argparse.Namespace) -> None:
@@ -57,8 +67,9 @@ def main(args: argparse.Namespace) -> None:
     for heading in ('', 'parameters (M)', 'multiply-accumulates (G)'):
         table.add_column(heading, justify='right')
     for row, prefix in (('model', ''), ('backbone', 'backbone_')):
+        macs = numbers[prefix + 'macs']
         table.add_row(row, f'{numbers[prefix + "params"] / 1e6:.3f}',
-                      f'{numbers[prefix + "macs"] / 1e9:.3f}')
+                      '-' if macs is None else f'{macs / 1e9:.3f}')
     Console().print(table)
     if args.out:
         write_json(args.out, numbers)

@@ -17,8 +17,8 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
                         'study')
     parser.add_argument('--out', metavar='FILE.html',
                         help='the page; default: WORK_DIR/report/index.html')
-    _cli.add_options_argument(parser, "change the run's config, for data that have moved "
-                              'as in val_dataloader.dataset.data_root=data/moved/')
+    _cli.add_options_argument(parser, "changes to the run's config, such as "
+                              'val_dataloader.dataset.data_root=... for moved data')
     return parser.parse_args(argv)
 
 

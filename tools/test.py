@@ -19,6 +19,8 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
                         'the ground truth into DIR of the work directory')
     parser.add_argument('--wait-time', type=float, default=2,
                         help='seconds that --show shows a picture')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation: the '
+                        "config's tta_model and tta_pipeline, or else mirror images")
     return parser.parse_args(argv)
 
 
@@ -34,28 +36,37 @@ def draw(cfg, args: argparse.Namespace) -> None:
     if hook.type.endswith('DetVisualizationHook'):
         hook.update(draw=True, test_out_dir=folder, wait_time=args.wait_time)
     else:
-        hook.update(enable=True, out_dir=folder)
+        hook.update(enable=True, out_dir=folder, interval=1)
     hook.show = args.show
+    if folder:
+        cfg.default_hooks.visualization = dict(
+            type='mmengine.PicturePerImageHook', hook=hook, out_dir=folder)
 
 
 def main(args: argparse.Namespace) -> None:
     """Check what can be checked first, then evaluate."""
-    from mmasvit.engine import launch, preflight
+    from mmasvit.engine import checkpoints, launch, preflight
+    from mmasvit.engine.tta import use_tta
     from mmasvit.errors import InputError
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out must end in .pkl or .pickle, got {args.out}')
     cfg = launch.load_config(args.config, args.cfg_options)
-    preflight.check_checkpoint(args.checkpoint)
+    checkpoint = checkpoints.read(args.checkpoint)
     cfg.load_from = args.checkpoint
     launch.prepare(cfg, args)
+    checkpoints.settle_classes(cfg, checkpoint, args.checkpoint)
     preflight.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check)
     if args.show or args.show_dir:
         draw(cfg, args)
-    runner = launch.build_runner(cfg)
-    if args.out:
-        from mmengine.evaluator import DumpResults
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    runner.test()
+    if args.tta:
+        use_tta(cfg)
+    with launch.refusing(cfg):
+        runner = launch.build_runner(cfg)
+        checkpoints.check_fit(runner.model, checkpoint, args.checkpoint)
+        if args.out:
+            from mmengine.evaluator import DumpResults
+            runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+        runner.test()
     launch.leave()
 
 

@@ -82,7 +82,7 @@ class CocoFile:
 
     Args:
         path: Where it lies.
-        categories: As in the file; ``id`` and ``name`` may be missing.
+        categories: As in the file, but with an ``id`` and a ``name``, None where there is none.
         images: Its images.
         annotations: Its objects.
         annotated: Whether it has annotations at all, be it an empty list.
@@ -104,13 +104,13 @@ class CocoFile:
         with _without_collection():
             coco = parse(path)
             annotations = coco.get('annotations')
-            return cls(path, coco['categories'], _images(coco['images']),
+            return cls(path, _categories(coco['categories']), _images(coco['images']),
                        _annotations(annotations or []), annotations is not None)
 
     @property
-    def names(self) -> List[Any]:
-        """Names of the categories, in the file's order."""
-        return [category.get('name') for category in self.categories]
+    def names(self) -> List[Optional[str]]:
+        """Names of the categories, in the file's order; None where there is none."""
+        return [category['name'] for category in self.categories]
 
 
 def parse(path: str) -> dict:
@@ -161,6 +161,12 @@ def _loads(content: bytes) -> Any:
         return orjson.loads(content)
     except ValueError:  # it knows no NaN, and no byte order mark
         return json.loads(content.decode('utf-8-sig'))
+
+
+def _categories(rows: List[dict]) -> List[dict]:
+    names = [value if isinstance(value := row.get('name'), str) else None for row in rows]
+    return [dict(row, id=number, name=name)
+            for row, number, name in zip(rows, _ids(rows, 'id'), names)]
 
 
 def _images(rows: List[dict]) -> Images:

@@ -25,17 +25,14 @@ def find_faults(view: View) -> List[Finding]:
 
 def category_without_id_or_name(view: View) -> Optional[Finding]:
     categories = view.coco.categories
-    bad = [row for row in categories if row.get('id') is None
-           or isinstance(row['id'], (list, dict)) or not isinstance(row.get('name'), str)]
+    bad = [row for row in categories if row['id'] is None or row['name'] is None]
     return _finding('category-incomplete', True, len(bad), len(categories),
                     'categories have no id, or no name that is text', bad)
 
 
 def category_id_repeated(view: View) -> Optional[Finding]:
-    ids = [row.get('id') for row in view.coco.categories
-           if not isinstance(row.get('id'), (list, dict))]
-    twice = repeated(ids)
-    return _finding('category-id-repeated', True, len(twice), len(ids),
+    twice = repeated([row['id'] for row in view.coco.categories])
+    return _finding('category-id-repeated', True, len(twice), len(view.coco.categories),
                     'category ids occur more than once', twice)
 
 
@@ -44,7 +41,7 @@ def class_name_repeated(view: View) -> Optional[Finding]:
     twice = repeated(view.classes)
     if not twice:
         return None
-    ids = [row.get('id') for row in view.coco.categories if row.get('name') == twice[0]]
+    ids = [row['id'] for row in view.coco.categories if row['name'] == twice[0]]
     return Finding('class-name-repeated', True, len(twice), len(view.classes),
                    f'the class name {twice[0]!r} belongs to {len(ids)} categories (ids '
                    f'{", ".join(map(str, ids))}): rename or remove all but one, since '
@@ -61,7 +58,7 @@ def class_missing(view: View) -> Optional[Finding]:
                        f'the config names the class {twice[0]!r} more than once')
     if not missing:
         return None
-    names = [name for name in view.coco.names if isinstance(name, str)]
+    names = list(filter(None, view.coco.names))
     near = difflib.get_close_matches(str(missing[0]), names, 1)
     hint = f' (did you mean {near[0]!r}?)' if near else ''
     return Finding('class-missing', True, len(missing), len(wanted),
@@ -166,7 +163,7 @@ def image_id_unknown(view: View) -> Optional[Finding]:
 def category_id_unknown(view: View) -> Optional[Finding]:
     wanted = view.coco.annotations.category_ids
     lost = np.flatnonzero(view.category_index < 0)
-    known = [row.get('id') for row in view.coco.categories]
+    known = [row['id'] for row in view.coco.categories]
     return _finding('category-id-unknown', True, len(lost), len(wanted),
                     f'annotations have category ids that are none of the categories\' '
                     f'{shown(known)}', [wanted[i] for i in lost[:6]])

@@ -14,7 +14,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -28,7 +28,6 @@ MOST_DECODED = 2**29  # bytes of files: seconds to a minute
 WORKERS = 16  # much of the time goes into waiting for the file system
 MOST_PIXELS = 2**30  # OpenCV's own limit
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are swapped
-TURNING = ('JPEG', 'PNG', 'TIFF')  # formats of which OpenCV heeds the tag
 Track = Callable[[Sequence], Iterable]
 
 
@@ -90,8 +89,9 @@ def read_header(path: str) -> Look:
     try:
         size = os.path.getsize(path)
         with open(path, 'rb') as file, Image.open(file) as image:
-            turn = image.getexif().get(ORIENTATION, 1) if image.format in TURNING else 1
-            height, width = image.height, image.width
+            turned, (width, height) = _is_turned(image, file), image.size
+            if turned and image.format != 'TIFF':  # of which Pillow has turned the size
+                width, height = height, width
             kind = (image.format or '', image.mode, _bits(image, file))
     except FileNotFoundError:
         return Look(path, 'image-missing', f'image {path} does not exist')
@@ -100,9 +100,6 @@ def read_header(path: str) -> Look:
             return Look(path, 'image-missing', f'image {path} is no file')
         line = 'is empty' if not os.path.getsize(path) else f'cannot be decoded: {error}'
         return Look(path, 'image-damaged', f'image {path} {line}')
-    turned = isinstance(turn, int) and 5 <= turn <= 8
-    if turned:
-        height, width = width, height
     return Look(path, '', '', height, width, turned, kind, size)
 
 
@@ -183,7 +180,34 @@ def _sample(looks: Sequence[Look], most: int) -> List[int]:
     return sorted({*whole[::step], *first.values()})
 
 
-def _bits(image: Image.Image, file) -> int:
+def _is_turned(image: Image.Image, file: BinaryIO) -> bool:
+    """Whether OpenCV swaps width and height: the formats of which it heeds the tag."""
+    if image.format not in ('JPEG', 'PNG', 'TIFF'):
+        return False
+    try:
+        if image.format == 'PNG':  # Pillow would decode all of it to find the tag
+            exif = Image.Exif()
+            exif.load(_png_chunk(file, b'eXIf'))
+        else:
+            exif = image.getexif()
+        turn = exif.get(ORIENTATION, 1)
+    except Exception:  # damaged tags harm nobody: neither do they turn
+        return False
+    return isinstance(turn, int) and 5 <= turn <= 8
+
+
+def _png_chunk(file: BinaryIO, name: bytes) -> bytes:
+    """The first chunk of a name, wherever it stands; empty if there is none."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, = struct.unpack('>I', head[:4])
+        if head[4:] == name:
+            return file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)
+    return b''
+
+
+def _bits(image: Image.Image, file: BinaryIO) -> int:
     """Bits per channel; Pillow says of a PNG with 16-bit colours that it has 8."""
     if image.format == 'PNG':
         file.seek(24)

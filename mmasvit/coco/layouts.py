@@ -13,7 +13,7 @@ import numpy as np
 from mmasvit.coco.annotations import CocoFile
 from mmasvit.errors import InputError
 
-DEPTH = 3  # folders below the given one that are looked into
+DEPTH = 4  # folders below the given one that are looked into
 MAX_FOLDERS = 5000
 _LOOKED_UP = 50  # file names that decide between folders
 _WORDS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val',
@@ -50,24 +50,24 @@ def find_splits(path: Union[str, Path]) -> List[Split]:
     """
     path = Path(path)
     if path.is_file():
-        # images beside the file or, with it in annotations/, beside that folder
-        return [_split(path, path.parent, [path.parent, path.parent.parent])]
+        return [_split(CocoFile.read(path), path.parent, _near(path))]
     if not path.is_dir():
         raise InputError(f'{path} does not exist')
     folders = _folders(path)
-    found: Dict[str, List[Path]] = {}
-    for file in _annotation_files(folders):
-        found.setdefault(_purpose(file, path), []).append(file)
+    found: Dict[str, List[CocoFile]] = {}
+    for coco in _annotation_files(folders):
+        found.setdefault(_purpose(Path(coco.path), path), []).append(coco)
     if not found:
-        raise InputError(f'{path} holds no annotation file in COCO\'s format (a json with '
+        raise InputError(f"{path} holds no annotation file in COCO's format (a json with "
                          f'images, annotations and categories), {DEPTH} folders deep')
     return [_split(_only(found[name], name), path, folders)
             for name in ('train', 'val', 'test', 'all') if name in found]
 
 
-def _split(ann_file: Path, root: Path, folders: Sequence[Path]) -> Split:
-    folder = _image_folder(ann_file, root, folders)
-    return Split(_purpose(ann_file, root), ann_file, folder)
+def _split(coco: CocoFile, root: Path, folders: Sequence[Path]) -> Split:
+    ann_file = Path(coco.path)
+    purpose = _purpose(ann_file, root)
+    return Split(purpose, ann_file, _image_folder(coco, purpose, root, folders))
 
 
 def _folders(root: Path) -> List[Path]:
@@ -91,75 +91,65 @@ def _entries(folder: Path) -> List[os.DirEntry]:
         raise InputError(f'{folder} cannot be read: {error.strerror}') from None
 
 
-def _annotation_files(folders: Sequence[Path]) -> Iterator[Path]:
+def _annotation_files(folders: Sequence[Path]) -> Iterator[CocoFile]:
     for folder in folders:
         for entry in _entries(folder):
             if entry.name.lower().endswith('.json') and entry.is_file():
-                if _is_coco(Path(entry.path)):
-                    yield Path(entry.path)
-
-
-def _is_coco(path: Path) -> bool:
-    try:
-        return CocoFile.read(path).annotated
-    except InputError:
-        return False  # results, captions, settings
+                try:
+                    coco = CocoFile.read(entry.path)
+                except InputError:
+                    continue  # results, captions, settings
+                if coco.annotated:
+                    yield coco
 
 
 def _purpose(file: Path, root: Path) -> str:
     """What a file is for: its name says so, or that of a folder on the way to it."""
     names = [file.stem, *(parent.name for parent in file.parents
                           if root in parent.parents)]
-    for name in names:
-        words = _WORD.findall(name.lower())
-        if words:
-            return _WORDS[words[-1]]
-    return 'all'
+    return next(filter(None, map(_word, names)), 'all')
 
 
-def _only(files: List[Path], name: str) -> Path:
+def _only(files: List[CocoFile], name: str) -> CocoFile:
     """The file of objects among several for one purpose: COCO's own set has keypoints
     and panoptic segments beside the instances."""
-    named = [file for file in files if 'instances' in file.name.lower()] or files
+    named = [file for file in files
+             if 'instances' in Path(file.path).name.lower()] or files
     if len(named) > 1:
         what = 'no part in particular' if name == 'all' else name
         raise InputError(f'several annotation files are for {what}: '
-                         f'{", ".join(map(str, named[:4]))}; give one of them instead of '
-                         'the folder')
+                         f'{", ".join(file.path for file in named[:4])}; give one of them '
+                         'instead of the folder')
     return named[0]
 
 
-def _image_folder(ann_file: Path, root: Path, folders: Sequence[Path]) -> Path:
+def _image_folder(coco: CocoFile, purpose: str, root: Path,
+                  folders: Sequence[Path]) -> Path:
     """The folder in which most of the images are that a file names."""
-    names = [name for name in CocoFile.read(ann_file).images.file_names if name]
+    names = [name for name in coco.images.file_names if name]
     if not names:
-        raise InputError(f'annotation file {ann_file}: its images have no file_name')
+        raise InputError(f'annotation file {coco.path}: its images have no file_name')
     places = np.linspace(0, len(names) - 1, min(len(names), _LOOKED_UP)).astype(int)
-    looked_up = [names[place] for place in places]
-    candidates = dict.fromkeys([ann_file.parent, *folders, *_near(ann_file)])
-
-    def there(folder: Path) -> int:
-        return sum(os.path.isfile(os.path.join(folder, name)) for name in looked_up)
-
-    hits = {folder: there(folder) for folder in candidates}
+    candidates = dict.fromkeys([Path(coco.path).parent, *folders])
+    hits = {folder: sum(os.path.isfile(os.path.join(folder, names[place]))
+                        for place in places) for folder in candidates}
     most = max(hits.values())
     if not most:
-        raise InputError(f'the images of {ann_file} are not found: {looked_up[0]!r} is '
-                         f'in none of {len(candidates)} folders in and below {root}')
+        raise InputError(f'the images of {coco.path} are not found: {names[0]!r} is in '
+                         f'none of {len(candidates)} folders in and below {root}')
     best = [folder for folder in candidates if hits[folder] == most]
     # images of the same names in several parts: the folder named as the part is
-    purpose = _purpose(ann_file, root)
     named = [folder for folder in best if _word(folder.name) == purpose]
     return (named or best)[0]
 
 
 def _near(ann_file: Path) -> List[Path]:
-    """Folders beside and below an annotation file and the folder it is in."""
-    found = []
-    for folder in (ann_file.parent, ann_file.parent.parent):
-        found += [Path(entry.path) for entry in _entries(folder)
-                  if entry.is_dir() and not entry.name.startswith('.')]
-    return found
+    """Folders around an annotation file that is given alone: those below its own and, as
+    it may be in annotations/, the one above and those in it."""
+    above = ann_file.absolute().parent.parent
+    beside = [Path(entry.path) for entry in _entries(above)
+              if entry.is_dir() and not entry.name.startswith('.')]
+    return [*_folders(ann_file.parent), above, *beside]
 
 
 def _word(name: str) -> Optional[str]:

@@ -10,7 +10,7 @@ from mmasvit.coco.checks import unusable_ids
 from mmasvit.coco.view import View
 from mmasvit.files import replacing
 
-MENDED = ('area-missing', 'iscrowd-missing', 'annotation-id', 'category-order')
+MENDED = ('area-missing', 'iscrowd-missing', 'annotation-id')  # kinds of findings
 
 
 def mend(view: View, path: Union[str, Path],

@@ -24,10 +24,13 @@ class Part:
         name: ``'train'``, ``'val'``, ``'test'`` or the like.
         view: Its annotation file in its use.
         image_folder: What the file names are relative to.
+        by_opencv: Whether OpenCV loads the images, as colours; those that something else
+            loads are not looked at.
     """
     name: str
     view: View
     image_folder: str
+    by_opencv: bool = True
 
     @property
     def images(self) -> List[str]:
@@ -88,6 +91,8 @@ def check_image_files(parts: Sequence[Part], found: Sequence[List[Finding]],
     if any(map(refused, found)):
         return
     for part, findings in zip(parts, found):
+        if not part.by_opencv:
+            continue
         paths, used = part.images, part.view.used_images
         looks = look_at(paths, lambda looks: track(
             looks, len(paths), f'looking at the images of {part.name}'))

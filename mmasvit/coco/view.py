@@ -50,7 +50,7 @@ class View:
     @cached_property
     def classes(self) -> Tuple[str, ...]:
         """Names by label: those of the use, in the file's order, which counts."""
-        names = [name for name in self.coco.names if isinstance(name, str)]
+        names = [name for name in self.coco.names if name is not None]
         if self.use.classes is None:
             return tuple(names)
         return tuple(name for name in names if name in self.use.classes)
@@ -64,14 +64,12 @@ class View:
     def category_index(self) -> np.ndarray:
         """Place of each object's category, -1 where there is none, ``(n, )`` int64."""
         return _places(self.coco.annotations.category_ids,
-                       [category.get('id') for category in self.coco.categories])
+                       [category['id'] for category in self.coco.categories])
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Label of each object, -1 where it is of no class of the use, ``(n, )`` int64."""
-        wanted = [isinstance(name, str) and (self.use.classes is None
-                                             or name in self.use.classes)
-                  for name in self.coco.names]
+        wanted = [name in self.classes for name in self.coco.names]
         label_of = np.where(wanted, np.cumsum(wanted) - 1, -1)
         return np.where(self.category_index < 0, -1, label_of[self.category_index])
 

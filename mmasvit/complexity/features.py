@@ -5,8 +5,8 @@ from typing import Callable, Tuple
 
 from torch import Tensor, nn
 
-from mmasvit.geometry import TOKEN_STRIDE
 from mmasvit.models.as_vit import AsViT
+from mmasvit.models.norms import normalise
 
 Features = Callable[[Tensor], Tensor]
 
@@ -36,7 +36,7 @@ class PooledFeatures:
         # without its bias the tokenizer's convolution is a linear map
         projection = network.patch_embed.projection
         self._bias, projection.bias = projection.bias, None
-        self._network = network
+        self._network, self._stride = network, network.token_stride
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images ``(n, 3, H, W)`` to features ``(n, D)``."""
@@ -49,12 +49,13 @@ class PooledFeatures:
         Args:
             size: Height and width of the images.
         """
-        return self._network.patch_embed.project, partial(self._rest, size=tuple(size))
+        return (partial(self._network.patch_embed.project, stride=self._stride),
+                partial(self._rest, size=tuple(size)))
 
     def _rest(self, tokens: Tensor, size: Tuple[int, int]) -> Tensor:
         network = self._network
-        tokens = network.patch_embed.norm(tokens + self._bias)
-        return network.forward_tokens(tokens, size, TOKEN_STRIDE)[-1].mean(dim=(1, 2))
+        tokens = normalise(network.patch_embed.norm, tokens + self._bias, self._stride)
+        return network.forward_tokens(tokens, size, self._stride)[-1].mean(dim=(1, 2))
 
 
 def pooled_features(backbone: AsViT, identity_norms: bool = False) -> PooledFeatures:

@@ -23,8 +23,10 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, 0 
 class ProbeImages(Dataset):
     """One batch of square images, drawn from a source by a seed.
 
-    A sample is a tensor ``(3, image_size, image_size)``. Real images are resized and
-    cropped at the centre, and normalised by ImageNet's mean and deviation.
+    A sample is a tensor ``(3, image_size, image_size)``. Real images are turned as their
+    EXIF data say, resized and cropped at the centre, and normalised by ImageNet's mean
+    and deviation. Of more than 8 bits a channel (microscopes, X-ray), whatever part of
+    the range an image uses is stretched to 0 to 255.
 
     Args:
         data: ``'noise'`` (standard normal), a folder (searched with its subfolders), an
@@ -110,7 +112,7 @@ def _from_registry(cfg: dict) -> Tuple[int, Loader]:
         info = dataset.get_data_info(index)
         if 'img_path' in info:
             return os.path.basename(info['img_path']), _open(info['img_path'])
-        return f'{index}', Image.fromarray(np.asarray(info['img'])).convert('RGB')
+        return f'{index}', _from_array(np.asarray(info['img']), f'image {index} of data')
 
     info = dataset.get_data_info(0) if hasattr(dataset, 'get_data_info') and len(
         dataset) else {}
@@ -123,9 +125,32 @@ def _from_registry(cfg: dict) -> Tuple[int, Loader]:
 def _open(path: str) -> Image.Image:
     try:
         with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ('I', 'F') or image.mode.startswith('I;'):
+                return _from_array(np.asarray(image), f'image {path}')
             return image.convert('RGB')
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f'image {path} cannot be decoded: {error}') from None
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    """RGB image of an array ``(H, W)`` or ``(H, W, channels)`` of any numbers.
+
+    Raises:
+        InputError: If its shape is none of an image, or a number is not finite.
+    """
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (3, 4)):
+        raise InputError(f'{name} has the shape {array.shape}')
+    if array.dtype != np.uint8:
+        array = array.astype(np.float64)
+        if not np.isfinite(array).all():
+            raise InputError(f'{name} has values that are not finite')
+        low, high = array.min(), array.max()
+        # 1 in place of 0: an even surface stays one
+        array = np.round((array - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+    return Image.fromarray(array).convert('RGB')
 
 
 def _normalise(image: Image.Image, size: int) -> Tensor:

@@ -70,6 +70,9 @@ class Split:
         """Names that the config gives, in its order."""
         classes = (self.dataset.get('metainfo') or {}).get('classes')
         if isinstance(classes, str):
+            if not os.path.isfile(classes):
+                raise InputError(f'metainfo.classes is the text {classes!r}: a single '
+                                 f'class is classes=({classes!r}, )')
             classes = list_from_file(classes)
         if classes is None:
             classes = self.type.METAINFO.get('classes')
@@ -94,7 +97,7 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool) -> DataRepor
     with _read_once():
         coco = [split for split in splits if _is_coco(split.type)]
         parts = [Part(split.name, View(_read(split.ann_file), _use(split)),
-                      split.image_folder) for split in coco]
+                      split.image_folder, _by_opencv(split)) for split in coco]
         found = check_files(parts)
         for split, part, findings in zip(coco, parts, found):
             if not refused(findings):
@@ -104,8 +107,8 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool) -> DataRepor
             check_image_files(parts, found, show_progress)
         report = report_parts(parts, found)
         if not report.refusals:
-            for split, part, findings in zip(coco, parts, found):
-                _put_right(cfg, split, part.view, parts[0].view.classes, findings)
+            for split, part in zip(coco, parts):
+                _put_right(cfg, split, part.view, parts[0].view.classes)
     folders = [split for split in splits if _is_folder(split)]
     return DataReport({**report.splits, **_inspect_folders(cfg, folders)})
 
@@ -140,8 +143,9 @@ def _splits(cfg: Config, loaders: Sequence[str]) -> Iterator[Split]:
         datasets = _datasets((cfg.get(loader) or {}).get('dataset'))
         for number, dataset in enumerate(datasets, 1):
             root, ann_file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
-            if '://' in f'{root}{ann_file}':
-                continue  # not on a local disk
+            backend = (dataset.get('backend_args') or {}).get('backend', 'local')
+            if '://' in f'{root}{ann_file}' or backend != 'local':
+                continue
             if root and not os.path.isdir(root):
                 raise InputError(f'data_root {root} does not exist')
             found = dataset.get('type')
@@ -214,6 +218,15 @@ def _use(split: Split) -> Use:
         filter_empty=bool(filters.get('filter_empty_gt', False)))
 
 
+def _by_opencv(split: Split) -> bool:
+    """Whether images are loaded as mmdet does by default; other loaders read others."""
+    return all(step.get('imdecode_backend', 'cv2') == 'cv2'
+               and step.get('color_type', 'color') == 'color'
+               for step in split.dataset.get('pipeline') or []
+               if str(step.get('type')).split('.')[-1].startswith('Load')
+               and 'Image' in str(step.get('type')))
+
+
 def _class_findings(cfg: Config, split: Split, view: View) -> List[Finding]:
     """Classes against the model's heads and the config's order."""
     findings, total = [], len(view.classes)
@@ -248,8 +261,8 @@ def _metric_findings(split: Split, view: View) -> List[Finding]:
         missing = set(view.coco.images.ids) - set(scored.images.ids)
         more = set(scored.images.ids) - set(view.coco.images.ids)
         line = f"the evaluator's ann_file {path} is another file"
-        ids = [{row.get('name'): row.get('id') for row in file.categories
-                if row.get('name') in view.classes} for file in (view.coco, scored)]
+        ids = [{row['name']: row['id'] for row in file.categories
+                if row['name'] in view.classes} for file in (view.coco, scored)]
         if list(ids[0].items()) != list(ids[1].items()):
             findings.append(Finding('evaluator-file', True, 1, 1,
                                     f'{line}, with other categories or another order'))
@@ -263,12 +276,12 @@ def _metric_findings(split: Split, view: View) -> List[Finding]:
                 findings.append(Finding(
                     'evaluator-images', False, len(more), len(scored.images),
                     f'{line}, with {len(more)} images more, on which all is missed'))
-            findings += find_faults(View(scored, replace(view.use, masks=False)))
+            findings += [replace(found, text=f'{line}: {found.text}')
+                         for found in find_faults(_scored(path, view))]
     return findings
 
 
-def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...],
-               findings: Sequence[Finding]) -> None:
+def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...]) -> None:
     """Change a dataset's config: the order of its classes, a mended copy of its file."""
     if split.classes is not None and split.classes != order:
         info = dict(split.dataset.get('metainfo') or {})
@@ -276,14 +289,34 @@ def _put_right(cfg: Config, split: Split, view: View, order: Tuple[str, ...],
         if isinstance(palette, (list, tuple)) and len(palette) == len(order):
             info['palette'] = [palette[split.classes.index(name)] for name in order]
         split.dataset['metainfo'] = dict(info, classes=order)
-    kinds = {finding.kind for finding in findings}
-    if cfg.get('work_dir') and kinds & set(MENDED):
-        path = os.path.abspath(Path(cfg.work_dir, MENDED_FOLDER, f'{split.name}.json'))
-        mend(view, path, order if 'category-order' in kinds else None)
-        for metric in split.metrics:
-            if metric.get('ann_file') and _same(metric['ann_file'], view.coco.path):
-                metric['ann_file'] = path
-        split.dataset['ann_file'] = path
+    if cfg.get('work_dir'):
+        moved = order if view.classes != order else None
+        copied = _copy_if_needed(cfg, split.name, view, moved)
+        for number, metric in enumerate(split.metrics):
+            path = metric.get('ann_file') or ''
+            if path and _same(path, view.coco.path):
+                metric['ann_file'] = copied or path
+            elif path and '://' not in path:
+                metric['ann_file'] = _copy_if_needed(
+                    cfg, f'{split.name}_evaluator_{number}', _scored(path, view),
+                    moved) or path
+        if copied:
+            split.dataset['ann_file'] = copied
+
+
+def _copy_if_needed(cfg: Config, name: str, view: View,
+                    order: Optional[Tuple[str, ...]]) -> Optional[str]:
+    """Path of a mended copy; None where nothing is to be mended."""
+    if order is None and not {finding.kind for finding in find_faults(view)} & set(MENDED):
+        return None
+    path = os.path.abspath(Path(cfg.work_dir, MENDED_FOLDER, f'{name}.json'))
+    mend(view, path, order)
+    return path
+
+
+def _scored(path: str, view: View) -> View:
+    """A file that a metric compares with, in the use of the loader's."""
+    return View(_read(path), replace(view.use, masks=False))
 
 
 def _is_folder(split: Split) -> bool:
@@ -309,7 +342,7 @@ def _inspect_folders(cfg: Config, splits: Sequence[Split]) -> Dict[str, SplitRep
         total = sum(folders.images.values())
         reports[split.name] = SplitReport(
             ann_file=path, image_folder=path, images=total, objects=total, crowds=0,
-            images_without_objects=0, masks=0, classes=classes, areas={}, image_sizes={},
+            images_without_objects=0, masks=0, classes=classes, areas=dict(small=0, medium=0, large=0), image_sizes={},
             findings=check_folders(folders, train, head))
         train = train or folders
     return reports

@@ -13,9 +13,10 @@ from typing import Iterator, Optional, Sequence
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
-from mmengine.dist import is_main_process
+from mmengine.dist import init_dist, is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils.dl_utils import set_multi_processing
 
 from mmasvit.engine.data import MENDED_FOLDER
 from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_seed,
@@ -111,8 +112,22 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     cfg.work_dir = (args.work_dir or cfg.get('work_dir')
                     or os.path.join('work_dirs', Path(cfg.filename).stem))
     check_writable(cfg.work_dir)
-    if args.launcher != 'none' and not torch.cuda.is_available():
-        _use_gloo(cfg)
+    if args.launcher != 'none':
+        if torch.cuda.is_available():
+            _start_group(cfg)
+        else:
+            _use_gloo(cfg)
+
+
+def _start_group(cfg: Config) -> None:
+    """Start the process group as a Runner does, only sooner.
+
+    The checks before it are made by one process for all.
+    """
+    environment = cfg.get('env_cfg') or {}
+    set_multi_processing(**environment.get('mp_cfg', {}), distributed=True)
+    if not torch.distributed.is_initialized():
+        init_dist(cfg.launcher, **environment.get('dist_cfg', {}))
 
 
 def _use_gloo(cfg: Config) -> None:

@@ -1,5 +1,5 @@
 """As-ViT, the backbone of "Auto-Scaling Vision Transformers without Training"."""
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,18 @@ from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import PretrainedInit, trunc_normal_
 from torch import Tensor, nn
 
+from mmasvit.arguments import one_of
 from mmasvit.errors import InputError
-from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE,
-                              TOKEN_STRIDES, plan_windows, window_reaches)
+from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE,
+                              TOKEN_STRIDE, TOKEN_STRIDES, plan_windows, window_reaches)
 from mmasvit.models import pretrained
+from mmasvit.models.checks import (check_options, check_out_indices,
+                                   check_token_strides)
+from mmasvit.models.norms import StrideLN, normalise
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
 from mmasvit.topology import Topology
 
-ATTN_IMPLS = ('fused', 'explicit')
 INIT_CFG = [dict(type='TruncNormal', layer='Linear', std=.02),
             dict(type='Constant', layer='LayerNorm', val=1.)]
 
@@ -62,6 +65,10 @@ class AsViT(BaseModule):
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at
             the first. Defaults to 0.
         norm_cfg: Config of all norms. Defaults to ``dict(type='LN')``.
+        token_strides: Strides that the backbone is for, of 4, 8 and 16. Of several, each
+            has norms of its own, all other weights are shared: one network for several
+            numbers of tokens. The finest is the one in use at first. Defaults to
+            ``(4, )``, whose one set of norms serves whatever stride is set.
         token_reduction: How fewer tokens see the image: ``'dilate'`` spreads the
             tokenizer's kernel as in the paper, ``'area'`` averages the image first. See
             :meth:`set_token_stride`. Defaults to ``'dilate'``.
@@ -86,12 +93,12 @@ class AsViT(BaseModule):
         topology: The :class:`~mmasvit.Topology`.
         out_channels: Channels of each output, in the order of ``out_indices``.
         pretrain_img_size: As given.
+        token_strides: As given, the coarsest first.
         token_stride: Pixels from token to token: 4 at full tokens, 8 or 16 with fewer.
             :meth:`set_token_stride` changes it.
 
     Raises:
-        InputError: If ``arch``, ``out_indices``, ``attn_impl``, ``token_reduction`` or
-            ``frozen_stages`` is none of the above.
+        InputError: If an argument is none of the above.
 
     Examples:
         >>> import torch
@@ -114,22 +121,33 @@ class AsViT(BaseModule):
                  global_blocks: Sequence[int] = (0, ) * NUM_STAGES,
                  global_img_size: int = GLOBAL_IMG_SIZE,
                  attn_impl: str = 'fused', drop_path_rate: float = 0.,
-                 norm_cfg: dict = dict(type='LN'), token_reduction: str = 'dilate',
+                 norm_cfg: dict = dict(type='LN'),
+                 token_strides: Sequence[int] = (TOKEN_STRIDE, ),
+                 token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
                  with_cp: bool = False, residual_init_scale: float = 1.,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
-        self._check_windows(global_blocks, global_img_size)
-        self.out_indices = self._check_arguments(out_indices, token_reduction,
-                                                 frozen_stages)
+        check_options(global_blocks, global_img_size, token_reduction, frozen_stages,
+                      residual_init_scale)
+        self.out_indices = check_out_indices(out_indices)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
         self.pretrain_img_size = pretrain_img_size
         self.use_conv_pos_embed = use_conv_pos_embed
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
         self.residual_init_scale = residual_init_scale
-        self.token_stride = TOKEN_STRIDE
+        self.token_strides = check_token_strides(token_strides)
+        self.token_stride = self.token_strides[-1]
+        if len(self.token_strides) > 1:
+            if norm_cfg['type'] not in ('LN', nn.LayerNorm):
+                raise InputError("AsViT: several token_strides need norm_cfg of type "
+                                 f"'LN', got {norm_cfg['type']!r}")
+            norm_cfg = dict(norm_cfg, type=StrideLN, token_strides=self.token_strides)
+            # rows of the norms mean nothing without it
+            self.register_buffer(pretrained.NORM_STRIDES,
+                                 torch.tensor(self.token_strides))
 
         self.patch_embed = Tokenizer(in_channels, topology.widths[0],
                                      topology.kernels[0], norm_cfg, token_reduction)
@@ -143,13 +161,15 @@ class AsViT(BaseModule):
         reaches = window_reaches(topology.splits, pretrain_img_size)
         self.stages = ModuleList()
         for i in range(max(self.out_indices) + 1):
-            start, depth = sum(topology.depths[:i]), topology.depths[i]
-            downsample = i and ReEmbedding(topology.widths[i - 1], topology.widths[i],
-                                           topology.kernels[i], norm_cfg)
+            start, width = sum(topology.depths[:i]), topology.widths[i]
+            downsample = None
+            if i > 0:
+                downsample = ReEmbedding(topology.widths[i - 1], width,
+                                         topology.kernels[i], norm_cfg)
             self.stages.append(AsViTStage(
-                topology.widths[i], topology.heads[i], topology.expansions[i],
-                self.windows[i], rates[start:start + depth], downsample or None,
-                norm_cfg=norm_cfg, with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
+                width, topology.heads[i], topology.expansions[i], self.windows[i],
+                rates[start:start + topology.depths[i]], downsample, norm_cfg=norm_cfg,
+                with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
                 rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
         if output_norm:
             for i in self.out_indices:
@@ -159,36 +179,6 @@ class AsViT(BaseModule):
 
         self.register_load_state_dict_pre_hook(pretrained.fit_state_dict)
         self._freeze()
-
-    @staticmethod
-    def _check_arguments(out_indices: Sequence[int], token_reduction: str,
-                         frozen_stages: int) -> Tuple[int, ...]:
-        if isinstance(out_indices, int):
-            out_indices = (out_indices, )
-        # negative indices count from the last stage, as elsewhere in mmpretrain
-        indices = tuple(i + NUM_STAGES if i < 0 else i for i in out_indices)
-        if (not indices or sorted(set(indices)) != list(indices)
-                or not set(indices) <= set(range(NUM_STAGES))):
-            raise InputError(f'AsViT: out_indices must be increasing stages out of '
-                             f'0 to {NUM_STAGES - 1}, got {tuple(out_indices)}')
-        if token_reduction not in ('dilate', 'area'):
-            raise InputError("AsViT: token_reduction must be 'dilate' or 'area', "
-                             f'got {token_reduction!r}')
-        if not -1 <= frozen_stages <= NUM_STAGES:
-            raise InputError(f'AsViT: frozen_stages must be from -1 to {NUM_STAGES}, '
-                             f'got {frozen_stages}')
-        return indices
-
-    @staticmethod
-    def _check_windows(global_blocks: Sequence[int], global_img_size: int) -> None:
-        if (not isinstance(global_blocks, (list, tuple))
-                or len(global_blocks) != NUM_STAGES
-                or not all(type(n) is int and n >= 0 for n in global_blocks)):
-            raise InputError(f'AsViT: global_blocks must be {NUM_STAGES} whole numbers of '
-                             f'at least 0, one per stage, got {global_blocks!r}')
-        if type(global_img_size) is not int or global_img_size < 1:
-            raise InputError('AsViT: global_img_size must be a positive whole number, '
-                             f'got {global_img_size!r}')
 
     def init_weights(self) -> None:
         """Initialise; a pretrained checkpoint replaces what it holds."""
@@ -229,10 +219,7 @@ class AsViT(BaseModule):
         Raises:
             InputError: If ``attn_impl`` is neither.
         """
-        if attn_impl not in ATTN_IMPLS:
-            raise InputError(f"AsViT: attn_impl must be 'fused' or 'explicit', "
-                             f'got {attn_impl!r}')
-        fused = attn_impl == 'fused'
+        fused = one_of('AsViT: attn_impl', attn_impl, ('fused', 'explicit')) == 'fused'
         for stage in self.stages:
             for block in stage.blocks:
                 block.attn.fused = fused
@@ -254,7 +241,8 @@ class AsViT(BaseModule):
         embedding is resized to the new grid, and windows keep their size in pixels.
 
         Args:
-            stride: 4 (full tokens), 8 or 16.
+            stride: 4 (full tokens), 8 or 16; one of ``token_strides``, if there are
+                several.
 
         Raises:
             InputError: If it is none of these.
@@ -262,10 +250,22 @@ class AsViT(BaseModule):
         self.token_stride = self._checked_stride(stride)
 
     def _checked_stride(self, stride: int) -> int:
-        if stride not in TOKEN_STRIDES:
+        offered = TOKEN_STRIDES
+        if len(self.token_strides) > 1:
+            offered = self.token_strides
+        if stride not in offered:
             raise InputError(f'token stride must be one of '
-                             f'{", ".join(map(str, TOKEN_STRIDES))}, got {stride!r}')
+                             f'{", ".join(map(str, offered))}, got {stride!r}')
         return int(stride)
+
+    def plain_state_dict(self, token_stride: int) -> Dict[str, Tensor]:
+        """The state dict of a plain backbone that computes what this one does at one of
+        its ``token_strides``; :meth:`set_token_stride` puts it there.
+
+        Raises:
+            InputError: If there are no norms for that stride.
+        """
+        return pretrained.take_stride(self.state_dict(), token_stride)
 
     def count_macs(self, size: Tuple[int, int], token_stride: Optional[int] = None) -> int:
         """Multiply-accumulates of one image, by :meth:`Topology.count_macs`.
@@ -300,7 +300,7 @@ class AsViT(BaseModule):
         outs = []
         for i in self.out_indices:
             norm = getattr(self, f'norm{i}', nn.Identity())
-            out = norm(features[i]).permute(0, 3, 1, 2).contiguous()
+            out = normalise(norm, features[i], stride).permute(0, 3, 1, 2).contiguous()
             if self.resample_outputs:
                 out = self._resample(out, size, TOKEN_STRIDE * 2**i, stride)
             outs.append(out)

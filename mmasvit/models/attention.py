@@ -68,7 +68,8 @@ class WindowAttention(nn.Module):
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
 
-    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]) -> Tensor:
+    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]
+                  ) -> Tensor:
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if bias is not None:
             scores = scores + bias

@@ -27,7 +27,8 @@ class LeanFFN(nn.Module):
     # bytes of the hidden map of a piece: 4 to 32 MiB differed by less than the noise
     piece_bytes = 16 * 2**20
 
-    def __init__(self, embed_dims: int, feedforward_channels: int, recompute: bool = True):
+    def __init__(self, embed_dims: int, feedforward_channels: int,
+                 recompute: bool = True):
         super().__init__()
         self.recompute = recompute
         self.layers = nn.Sequential(

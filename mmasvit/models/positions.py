@@ -36,7 +36,8 @@ class RelativePositionBias(nn.Module):
             window: Height and width of the window in tokens.
             token_stride: Pixels from token to token in the first stage.
         """
-        rows, cols = (self._entries(side, token_stride // TOKEN_STRIDE) for side in window)
+        step = token_stride // TOKEN_STRIDE
+        rows, cols = (self._entries(side, step) for side in window)
         bias = self.table[:, rows[:, None, :, None], cols[None, :, None, :]]
         return bias.flatten(3).flatten(1, 2)
 

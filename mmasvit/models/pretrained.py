@@ -13,14 +13,16 @@ from mmasvit.models.positions import resize_bias_table
 from mmasvit.topology import FAMILY, NUM_STAGES, Topology
 
 POS_EMBED = 'pos_embed'
+NORM_STRIDES = 'norm_strides'  # which token strides have norms of their own
 
 
 def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str,
                    *unused) -> None:
     """Pre-hook of ``load_state_dict``: make a checkpoint of the same arch fit.
 
-    Position embedding and bias are resized to the model's. Parts that start at zero are
-    zero where the checkpoint has none. Output norms that only one side has are left
+    Position embedding and bias are resized to the model's, a norm is copied to all token
+    strides that the model has norms for. Parts that start at zero are zero where the
+    checkpoint has none. Output norms that only one side has are left
     alone: a classifier has the last stage's, a detector one per level, and each loads
     the other's checkpoint, also with ``strict=True``.
 
@@ -29,6 +31,13 @@ def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str
     if not any(key.startswith(prefix + 'stages.') for key in state_dict):
         return  # not a backbone's checkpoint: let everything be reported missing
     own_state = module.state_dict()
+    if NORM_STRIDES in own_state:
+        own = own_state[NORM_STRIDES]
+        loaded = state_dict.setdefault(prefix + NORM_STRIDES, own)
+        if not torch.equal(loaded.cpu(), own.cpu()):
+            raise InputError(f'the checkpoint has norms for the token strides '
+                             f'{tuple(loaded.tolist())}, the model for '
+                             f'{tuple(own.tolist())}')
     for key, own in own_state.items():
         loaded = state_dict.get(prefix + key)
         if loaded is None and _starts_at_zero(key):
@@ -48,6 +57,29 @@ def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str
                   logger='current')
 
 
+def take_stride(state_dict: Dict[str, Tensor], token_stride: int) -> Dict[str, Tensor]:
+    """A plain backbone's state dict out of one with norms for several token strides.
+
+    Args:
+        state_dict: State dict of an :class:`~mmasvit.AsViT` with ``token_strides``.
+        token_stride: Whose norms to take.
+
+    Raises:
+        InputError: If it has no norms for that stride.
+    """
+    strides = state_dict.get(NORM_STRIDES, torch.tensor(())).tolist()
+    if token_stride not in strides:
+        raise InputError(f'there are no norms for token stride {token_stride!r}, only '
+                         f'for {tuple(strides)}')
+    row = strides.index(token_stride)
+    return {key: value[row].clone() if _is_norm(key) else value
+            for key, value in state_dict.items() if key != NORM_STRIDES}
+
+
+def _is_norm(key: str) -> bool:
+    return re.search(r'(^|\.)norm\d?\.(weight|bias)$', key) is not None
+
+
 def _is_output_norm(key: str) -> bool:
     return re.fullmatch(r'norm\d\.(weight|bias)', key) is not None
 
@@ -61,6 +93,8 @@ def _starts_at_zero(key: str) -> bool:
 
 
 def _resize(key: str, loaded: Tensor, own: Tensor) -> Tensor:
+    if _is_norm(key):
+        return loaded.expand_as(own).clone()
     if _is_bias_table(key):
         return resize_bias_table(loaded, own.shape[-1] // 2)
     return F.interpolate(loaded.float(), size=own.shape[2:], mode='bicubic').to(
@@ -76,12 +110,14 @@ def describe_state_dict(state: Dict[str, Tensor]) -> str:
     found = _shapes_to_fields(state)
     if found is None:
         return 'no As-ViT'
+    strides = state.get(NORM_STRIDES)
+    norms = '' if strides is None else f' with norms for strides {strides.tolist()}'
     for name, topology in FAMILY.items():
         if found == _fields(topology):
-            return f"As-ViT '{name}'"
+            return f"As-ViT '{name}'{norms}"
     kernels, expansions, depths, width = found
     return (f'an As-ViT with kernels {kernels}, expansions {expansions}, '
-            f'depths {depths}, width {width}')
+            f'depths {depths}, width {width}{norms}')
 
 
 def _fields(topology: Topology) -> tuple:
@@ -99,7 +135,7 @@ def _shapes_to_fields(state: Dict[str, Tensor]) -> Optional[tuple]:
         if hidden is None:
             break
         if i:
-            features = state[f'stages.{i}.downsample.norm.weight'].numel()
+            features = state[f'stages.{i}.downsample.norm.weight'].shape[-1]
             kernels.append(round((features / last_width)**.5))
         last_width = hidden.shape[1]
         expansions.append(hidden.shape[0] // last_width)
@@ -140,7 +176,8 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, prefix: Optional[str] 
     misfits = [f'{key} {tuple(tensors[key].shape)} instead of {tuple(own[key].shape)}'
                for key in matched if not _shapes_fit(key, tensors[key], own[key])]
     missing = [key for key in own if key not in tensors
-               and not _is_output_norm(key) and not _starts_at_zero(key)]
+               and not (_is_output_norm(key) or _starts_at_zero(key)
+                        or key == NORM_STRIDES)]
     surplus = [key for key in tensors
                if key not in own and not _may_be_left(key, backbone)]
     if misfits or missing or surplus:
@@ -172,6 +209,8 @@ def _read_state(checkpoint: str, map_location: str) -> Dict[str, Tensor]:
 
 
 def _shapes_fit(key: str, loaded: Tensor, own: Tensor) -> bool:
+    if loaded.ndim == own.ndim - 1 and _is_norm(key):  # for one stride, the same for all
+        return loaded.shape == own.shape[1:]
     if loaded.ndim == own.ndim:  # the grid may differ
         if key == POS_EMBED:
             return loaded.shape[:2] == own.shape[:2]
@@ -203,7 +242,7 @@ def _log(backbone: nn.Module, checkpoint: str, prefix: str, own: Dict[str, Tenso
         old, new = (tuple(state[POS_EMBED].shape[2:]) for state in (tensors, own))
         line += f'; position embedding resized from {old} to {new}'
     fresh = sorted({key.split('.')[0] for key in own if key not in tensors
-                    and not _starts_at_zero(key)})
+                    and not _starts_at_zero(key) and key != NORM_STRIDES})
     if fresh:
         line += f'; not in the checkpoint and newly initialised: {", ".join(fresh)}'
     zero = sum(key not in tensors and _starts_at_zero(key) for key in own)

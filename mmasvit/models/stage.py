@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from mmasvit.geometry import WindowRule
 from mmasvit.models.attention import WindowAttention
 from mmasvit.models.feedforward import LeanFFN
+from mmasvit.models.norms import normalise
 from mmasvit.models.positions import ConvPosEmbed
 from mmasvit.models.stage_grid import StageGrid
 from mmasvit.models.tokenizer import ReEmbedding
@@ -52,8 +53,9 @@ class AsViTBlock(BaseModule):
     def _forward(self, x: Tensor, grid: StageGrid) -> Tensor:
         if self.conv_pos_embed is not None:
             x = x + grid.partition(self.conv_pos_embed(grid.restore(x)))
-        x = x + self.drop_path(self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.ffn(self.norm2(x)))
+        stride = grid.token_stride
+        x = x + self.drop_path(self.attn(normalise(self.norm1, x, stride), grid))
+        return x + self.drop_path(self.ffn(normalise(self.norm2, x, stride)))
 
 
 class AsViTStage(BaseModule):
@@ -91,7 +93,7 @@ class AsViTStage(BaseModule):
             token_stride: Pixels from token to token in the first stage.
         """
         if self.downsample is not None:
-            x = self.downsample(x)
+            x = self.downsample(x, token_stride)
         shape, grid = x.shape[1:3], None
         for block, windows in zip(self.blocks, self.windows):
             last, grid = grid, StageGrid(shape, size, windows, token_stride)

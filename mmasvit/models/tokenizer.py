@@ -11,6 +11,7 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from mmasvit.geometry import TOKEN_STRIDE, token_dilation
+from mmasvit.models.norms import affine, normalise
 
 
 def same_padding(size: Tuple[int, int], kernel: int, stride: int,
@@ -128,12 +129,13 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.kernel_size = kernel_size
         self.token_reduction = token_reduction
-        self.projection = ElasticConv2d(in_channels, embed_dims, kernel_size, TOKEN_STRIDE)
+        self.projection = ElasticConv2d(in_channels, embed_dims, kernel_size,
+                                        TOKEN_STRIDE)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
 
     def forward(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:
         """Image ``(N, in_channels, H, W)`` to tokens ``(N, h, w, embed_dims)``."""
-        return self.norm(self.project(x, stride))
+        return normalise(self.norm, self.project(x, stride), stride)
 
     def project(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:
         """:meth:`forward` up to the norm."""
@@ -185,13 +187,18 @@ class ReEmbedding(nn.Module):
         self.norm = build_norm_layer(norm_cfg, features)[1]
         self.reduction = nn.Linear(features, out_channels, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``."""
+    def forward(self, x: Tensor, token_stride: int = TOKEN_STRIDE) -> Tensor:
+        """Tokens ``(N, H, W, C)`` to ``(N, ceil(H/2), ceil(W/2), out_channels)``.
+
+        Args:
+            x: The tokens.
+            token_stride: Pixels from token to token in the first stage.
+        """
         pad = same_padding(x.shape[1:3], self.kernel_size, self.stride)
         padded = F.pad(x, (0, 0, *pad))
         if self.fused and isinstance(self.norm, nn.LayerNorm) and self._pays(x.shape):
-            return self._convolve(padded, self._patch_rstd(x, pad))
-        return self.reduction(self.norm(self._unfold(padded)))
+            return self._convolve(padded, self._patch_rstd(x, pad), token_stride)
+        return self.reduction(normalise(self.norm, self._unfold(padded), token_stride))
 
     def _pays(self, shape: torch.Size) -> bool:
         if torch.compiler.is_compiling():
@@ -206,12 +213,12 @@ class ReEmbedding(nn.Module):
         grid = [(side - self.kernel_size) // self.stride + 1 for side in x.shape[1:3]]
         return patches.transpose(1, 2).unflatten(1, grid)  # (N, h, w, C * K * K)
 
-    def _convolve(self, x: Tensor, rstd: Tensor) -> Tensor:
-        k, norm = self.kernel_size, self.norm
-        weight = self.reduction.weight * norm.weight
+    def _convolve(self, x: Tensor, rstd: Tensor, token_stride: int) -> Tensor:
+        k, (gamma, beta) = self.kernel_size, affine(self.norm, token_stride)
+        weight = self.reduction.weight * gamma
         weight -= weight.mean(dim=1, keepdim=True)
         y = convolve_by_two(x, weight.view(-1, self.in_channels, k, k))
-        return y * rstd + self.reduction.weight @ norm.bias
+        return y * rstd + self.reduction.weight @ beta
 
     def _patch_rstd(self, x: Tensor, pad: Tuple[int, ...]) -> Tensor:
         """Reciprocal standard deviation of each patch, ``(N, h, w, 1)``.

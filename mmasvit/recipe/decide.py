@@ -138,7 +138,7 @@ def plan(images: int, batch: int, seen: int, from_scratch: bool,
     """
     length = images
     if images < SHORTEST_EPOCH * batch or epochs is None and seen < validations * images:
-        length = max(1, round(seen / validations / batch)) * batch
+        length = max(1, seen // validations // batch) * batch
         if images < length < SHORTEST_EPOCH * batch:
             length = SHORTEST_EPOCH * batch
     asked, epochs = epochs is not None, epochs or max(1, seen // length)

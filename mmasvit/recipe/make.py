@@ -9,11 +9,13 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmasvit.analysis import is_detector
 from mmasvit.coco.annotations import CocoFile
 from mmasvit.coco.layouts import Split, find_splits
 from mmasvit.coco.splitting import HELD_OUT, write_split
 from mmasvit.config_text import literal
 from mmasvit.emit import shipped_configs
+from mmasvit.engine.preflight import check_data
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
 from mmasvit.recipe import decide
@@ -148,14 +150,20 @@ def read_base(wishes: Wishes, machine: Machine, out: Path) -> Tuple[BaseFacts, s
         probe = Path(folder, 'base.py')
         probe.write_text(f'_base_ = {literal(full)}\n', encoding='utf-8')
         try:
-            cfg = Config.fromfile(probe)._cfg_dict.to_dict()
+            loaded = Config.fromfile(probe)
         except Exception as error:  # a config is a program: anything can go wrong in it
             line = ' '.join(str(error).split()) or type(error).__name__
             raise InputError(f'--base {name} cannot be read: {line}') from error
-    model = cfg.get('model') or {}
-    if not isinstance(model, dict) or 'train_dataloader' not in cfg or not any(
-            True for _ in BaseFacts(Path(full), cfg).head_paths):
+    if not isinstance(loaded.get('model'), dict) or not is_detector(loaded) or (
+            'train_dataloader' not in loaded):
         raise InputError(f'--base {name} is not the config of a detector')
+    cfg = loaded._cfg_dict.to_dict()
+    model = cfg['model']
+    more = [part for part in ('semantic_head', 'panoptic_head', 'panoptic_fusion_head')
+            if part in model or part in (model.get('roi_head') or {})]
+    if more:
+        raise InputError(f'--base {name} has a {more[0]}, which learns from more than the '
+                         'boxes and masks of objects')
     return BaseFacts(Path(full), cfg), name
 
 
@@ -168,6 +176,9 @@ def _parts(splits: dict, out: Path, seed: int, made: ExitStack) -> Tuple[dict, L
         splits['train'] = splits.pop(next(iter(splits)))
     if 'train' not in splits:
         raise InputError('the set has parts ' + ' and '.join(splits) + ', none to train on')
+    if 'all' in splits:
+        why.append(f'not used: {splits.pop("all").ann_file}, which no name assigns to '
+                   'training or validation')
     coco = CocoFile.read(splits['train'].ann_file)
     if 'val' not in splits and 'test' in splits:
         splits['val'] = splits['test']
@@ -315,12 +326,14 @@ def _about_masks(facts: DataFacts, base: BaseFacts) -> str:
 
 
 def check_config(path: str, init: Optional[str]) -> None:
-    """Load a config and build its model.
+    """Load a config, look at what its annotation files hold, and build its model.
 
     Raises:
-        InputError: If weights that the user gave do not fit.
+        InputError: If a run would be refused, or weights that the user gave do not fit.
     """
     cfg = Config.fromfile(path)
+    cfg.work_dir = None  # nothing is mended before the run
+    check_data(cfg, images=False)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = MODELS.build(cfg.model)
     if init and '://' not in init:

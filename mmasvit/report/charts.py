@@ -7,8 +7,9 @@ from typing import Dict, Iterator, Optional, Sequence, Tuple
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 Points = Tuple[Sequence[float], Sequence[float]]  # x and y
 
@@ -92,6 +93,7 @@ def lines(series: Dict[str, Points], x_label: str = '', y_label: str = '',
             axes.set_xlim(x_limits)
         if log:
             axes.set_yscale('log')
+            _plain_numbers(axes.yaxis)
         _legend(axes)
     return result[0]
 
@@ -104,6 +106,7 @@ def points(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str,
         axes.set(xlabel=x_label, ylabel=y_label)
         if log:
             axes.set_xscale('log')
+            _plain_numbers(axes.xaxis)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(4))
     return result[0]
@@ -130,6 +133,11 @@ def bars(values: Dict[str, float], highlight: str = '', limit: Optional[float] =
 
 
 def _legend(axes: Axes) -> None:
-    labels = [label for label in axes.get_legend_handles_labels()[1]]
-    if len(labels) > 1:
+    if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(loc='best')
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Numbers at a logarithmic axis without the formulas that nothing here would set."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.set_minor_formatter(NullFormatter())

@@ -64,7 +64,8 @@ def _class_section(names: List[str], counts: np.ndarray) -> Section:
 def _confusion_section(names: List[str], counts: np.ndarray) -> Section:
     blocks: List[Block] = []
     if len(names) <= MAX_CLASSES:
-        blocks.append(Matrix(names, names, counts.tolist(),
+        shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+        blocks.append(Matrix(names, names, counts.tolist(), shares.tolist(),
                              'Shaded by share of the row.'))
     pairs = [(int(counts[i, j]), i, j) for i, j in zip(*np.nonzero(counts)) if i != j]
     if pairs and len(names) > 2:
@@ -89,6 +90,6 @@ def _picture_section(predictions: Predictions, read_images) -> Section:
                  f'{predictions.probability_of_truth[place]:.2f}')
         drawn.append(Picture(name, '', data_uri(pixels, LONGEST), pixels.shape[1],
                              pixels.shape[0], [Panel(title, ())]))
-    return Section('Worst images', [Gallery(drawn, small=True)],
+    return Section('Worst images', [Gallery(drawn, size='small')],
                    f'{len(wrong):,} images are named wrongly; here are those with the '
                    'least probability for what they are.')

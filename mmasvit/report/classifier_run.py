@@ -47,16 +47,17 @@ class Predictions:
     device: str
 
 
-def held_out(cfg: Config) -> dict:
-    """Settings of a classifier's held-out loader.
+def held_out(cfg: Config) -> str:
+    """Name of a classifier's held-out loader.
 
     Raises:
         InputError: If there is none, or the data are missing.
     """
     for name in ('val_dataloader', 'test_dataloader'):
         if cfg.get(name):
-            check_data(cfg, (name, ))
-            return cfg[name]
+            with quiet():
+                check_data(cfg, (name, ))
+            return name
     raise InputError('the config has no held-out data')
 
 
@@ -74,7 +75,8 @@ def classify(cfg: Config, checkpoint: Path, folder: Path) -> Predictions:
         InputError: If the data are missing, have more than one label an image, or the
             checkpoint does not fit.
     """
-    loader = held_out(cfg)
+    name = held_out(cfg)
+    loader = cfg[name]
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     try:
         data = inference.build_loader(loader, loader.get('batch_size', 1))
@@ -87,7 +89,7 @@ def classify(cfg: Config, checkpoint: Path, folder: Path) -> Predictions:
         columns, facts = kept
         facts['shape'] = tuple(facts['shape'])
         return Predictions(**columns, **facts)
-    model = inference.load_model(cfg, checkpoint)
+    model = inference.load_model(cfg, checkpoint, name)
     scores = []
     for batch in track(data, 'classifying the held-out images'):
         samples, _ = inference.timed(model, batch)
@@ -147,7 +149,7 @@ def read_images(cfg: Config, places: List[int]) -> List[Tuple[str, np.ndarray]]:
     Returns:
         Name, and pixels ``(H, W, 3)`` uint8 BGR.
     """
-    loader = held_out(cfg)
+    loader = cfg[held_out(cfg)]
     with quiet(), DATASETS.switch_scope_and_registry(
             cfg.get('default_scope')) as registry:
         dataset = registry.build(dict(loader['dataset']))

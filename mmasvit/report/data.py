@@ -20,20 +20,25 @@ def data_section(report: dict) -> Section:
 def _data_section(splits: Dict[str, dict]) -> Section:
     names = list(splits)
     counts = [('images', 'images'), ('objects', 'objects'), ('crowds', 'crowd regions'),
-              ('images_without_objects', 'images without objects')]
+              ('images_without_objects', 'images without objects'),
+              ('masks', 'objects with a mask')]
     rows = [[label, *(f'{splits[name].get(key, 0):,}' for name in names)]
             for key, label in counts]
-    for key in ('small', 'medium', 'large'):
-        rows.append([f'{key} objects', *(f'{splits[name]["areas"][key]:,}'
-                                         for name in names)])
-    for key in ('min', 'median', 'max'):
-        label = {'min': 'smallest', 'median': 'median', 'max': 'largest'}[key]
-        rows.append([f'{label} image', *(
-            '{} × {}'.format(*splits[name]['image_sizes'][key]) for name in names)])
-    rows.append(['masks', *('yes' if splits[name].get('masks') else 'no'
-                            for name in names)])
-    blocks: List[Block] = [Table(['', *names], rows, 'sizes as height × width in pixels; '
-                                 'small is below 32² pixels, large above 96²')]
+    caption = ''
+    # folders of a classifier's images have none of these
+    if all(splits[name]['areas'] and splits[name]['image_sizes'] for name in names):
+        caption = ('sizes as height × width in pixels; small is below 32² pixels, large '
+                   'above 96²')
+        rows += [[f'{key} objects', *(f'{splits[name]["areas"][key]:,}'
+                                      for name in names)]
+                 for key in ('small', 'medium', 'large')]
+        rows += [[f'{label} image', *('{} × {}'.format(*splits[name]['image_sizes'][key])
+                                      for name in names)]
+                 for key, label in (('min', 'smallest'), ('median', 'median'),
+                                    ('max', 'largest'))]
+    else:
+        rows = rows[:1]
+    blocks: List[Block] = [Table(['', *names], rows, caption)]
     for name in names:
         findings = splits[name].get('findings') or []
         if findings:

@@ -42,11 +42,7 @@ class Evaluation:
 
 
 def evaluate(detections: Detections) -> Evaluation:
-    """Score detections and judge each.
-
-    Raises:
-        InputError: If the annotations cannot be read.
-    """
+    """Score detections and judge each."""
     truth = read_truth(detections.ann_file)
     ids = category_ids(truth, detections.classes)
     image_ids = [image.id for image in detections.images]
@@ -127,15 +123,15 @@ def _curve_section(evaluation: Evaluation) -> Section:
                  if curve is not None}
         if not known:
             continue
-        many = len(known) > len(charts.SERIES)
+        many = len(known) >= len(charts.SERIES)
         series, faint = {}, []
+        if len(known) > 1:
+            series['mean of classes'] = (scores.recalls, np.mean(list(known.values()), axis=0))
         for name, curve in known.items():
             # a name may begin with matplotlib's sign for "not in the legend"
             label = f'_{name}' if many else name.lstrip('_') or name
             series[label] = (scores.recalls, curve)
             faint += [label] if many else []
-        if len(known) > 1:
-            series['mean'] = (scores.recalls, np.mean(list(known.values()), axis=0))
         drawn.append(Chart(
             f'Precision over recall, {WORDS[kind]}es' if kind == 'bbox' else
             'Precision over recall, masks', charts.lines(
@@ -171,10 +167,13 @@ def _confusion_section(evaluation: Evaluation) -> Section:
     counts = matches.confusion(evaluation.images, evaluation.ids)
     blocks: List[Block] = []
     if len(evaluation.names) <= MAX_CLASSES:
+        shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+        shares[-1] = counts[-1] / np.maximum(1, counts.sum(0))
         blocks.append(Matrix(
             [*evaluation.names, 'background'], [*evaluation.names, 'missed'],
-            counts.tolist(), 'Shaded by share of the row. Background: detections that '
-            'are on no object of their own.'))
+            counts.tolist(), shares.tolist(), 'Shaded by share of the row. Background: '
+            'detections that are on no object of their own, shaded by share of the '
+            'column.'))
     blocks += _confused(counts, evaluation.names)
     return Section('Confusion', blocks, f'Boxes that score at least '
                    f'{evaluation.threshold:.2f}, IoU at least 0.5.')
@@ -194,7 +193,7 @@ def _confused(counts: np.ndarray, names: Sequence[str], most: int = 10) -> List[
 
 def _picture_section(detections: Detections, evaluation: Evaluation) -> Section:
     paths = {image.id: image.path for image in detections.images}
-    masks = 'segm' in evaluation.scores
+    masks = detections.found if 'segm' in evaluation.scores else None
     some = [image for image in evaluation.images if image.objects or image.outcomes]
     ranked = sorted(some, key=lambda image: (
         image.f1, -(image.wrong + len(image.missed)), image.image_id))
@@ -207,6 +206,6 @@ def _picture_section(detections: Detections, evaluation: Evaluation) -> Section:
             pictures.draw(paths[image.image_id], image, evaluation.truth, masks)
             for image in images) if picture]
         if drawn:
-            blocks.append(Gallery(drawn, caption, legend=True))
+            blocks.append(Gallery(drawn, caption, legend=not blocks))
     return Section('Pictures', blocks or [Text('The images cannot be read any more.')],
                    'Ranked by F1 of the image. Point at a box to read what it is.')

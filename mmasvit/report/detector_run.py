@@ -69,8 +69,8 @@ class Detections:
         return statistics.mode(image.shape for image in self.images)
 
 
-def held_out(cfg: Config) -> Tuple[str, dict, dict]:
-    """Name and settings of a detector's held-out loader, and its COCO evaluator.
+def held_out(cfg: Config) -> Tuple[str, dict]:
+    """Name of a detector's held-out loader, and its COCO evaluator.
 
     Raises:
         InputError: If the config has none that COCO's metric scores.
@@ -81,7 +81,7 @@ def held_out(cfg: Config) -> Tuple[str, dict, dict]:
             continue
         for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
             if str(metric.get('type')).endswith('CocoMetric'):
-                return f'{name}_dataloader', loader, metric
+                return f'{name}_dataloader', metric
     raise InputError('the config has no held-out data that CocoMetric scores')
 
 
@@ -110,8 +110,10 @@ def detect(cfg: Config, checkpoint: Path, folder: Path) -> Detections:
         InputError: If the held-out data are missing, damaged, or not in COCO's format,
             or the checkpoint does not fit.
     """
-    name, loader, metric = held_out(cfg)
-    check_data(cfg, (name, ))
+    name, _ = held_out(cfg)
+    with quiet():  # what is wrong with the data was said when they were trained on
+        check_data(cfg, (name, ), images=False)
+    loader, metric = cfg[name], held_out(cfg)[1]
     metric = dict(metric, ann_file=annotation_file(loader, metric))
     key = inference.digest(checkpoint, Path(metric['ann_file']), cfg.model, loader, metric)
     kept = inference.read_kept(folder, key, DETECTIONS)
@@ -120,8 +122,9 @@ def detect(cfg: Config, checkpoint: Path, folder: Path) -> Detections:
         facts['images'] = [Seen(**{**image, 'shape': tuple(image['shape'])})
                            for image in facts['images']]
         return Detections(found, **facts)
-    model = inference.load_model(cfg, checkpoint)
-    result = _run(model, inference.build_loader(loader), metric)
+    check_data(cfg, (name, ))
+    model = inference.load_model(cfg, checkpoint, name)
+    result = _run(model, inference.build_loader(cfg[name]), metric)
     facts = asdict(result)
     inference.keep(folder, key, DETECTIONS, facts.pop('found'), facts)
     return result

@@ -8,10 +8,11 @@ from typing import Dict, Optional, Tuple
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmasvit.engine import checkpoints
 from mmasvit.errors import InputError
 from mmasvit.files import replacing, write_json
 from mmasvit.report.quiet import quiet
@@ -19,21 +20,23 @@ from mmasvit.report.quiet import quiet
 RUN = 'run.json'  # what a kept result was made with
 
 
-def load_model(cfg: Config, checkpoint: Path) -> nn.Module:
+def load_model(cfg: Config, path: Path, loader: str) -> nn.Module:
     """A config's model with a checkpoint's weights, in evaluation mode, on a GPU if any.
 
+    Args:
+        cfg: The config; its classes are put in the checkpoint's order.
+        path: The checkpoint.
+        loader: Name of the loader whose data the model will see.
+
     Raises:
-        InputError: If the checkpoint is not of this model.
+        InputError: If the checkpoint is not of this model, or of other classes.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     with quiet():
+        checkpoint = checkpoints.read(str(path))
+        checkpoints.settle_classes(cfg, checkpoint, str(path), loader)
         model = MODELS.build(cfg.model)
-        try:
-            load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-        except RuntimeError as error:
-            line = ' '.join(str(error).split())
-            raise InputError(f'{checkpoint} does not fit the config: {line[:200]}'
-                             ) from None
+    checkpoints.check_fit(model, checkpoint, str(path))
     return model.to('cuda:0' if torch.cuda.is_available() else 'cpu').eval()
 
 

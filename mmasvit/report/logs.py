@@ -10,6 +10,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from mmengine.config import Config
 
 from mmasvit.engine.launch import latest_checkpoint, load_config
+from mmasvit.errors import InputError
 from mmasvit.report import charts
 from mmasvit.report.page import (Block, Chart, Charts, Commands, Section, duration,
                                  table_of)
@@ -31,18 +32,18 @@ def find_config(work_dir: Path, options: Optional[Sequence[str]] = None) -> Opti
     return load_config(str(max(found, key=lambda path: path.stat().st_mtime_ns)), options)
 
 
-def find_checkpoint(work_dir: Path) -> Optional[Path]:
+def find_checkpoint(work_dir: Path) -> Path:
     """The best checkpoint that a run kept as such, or else its newest; whole ones only.
 
     Raises:
-        InputError: If there are some, and all are damaged.
+        InputError: If there is none, or all are damaged.
     """
     best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime_ns)
     whole = [path for path in best if zipfile.is_zipfile(path)]
-    if whole:
-        return whole[-1]
-    latest = latest_checkpoint(str(work_dir))
-    return Path(latest) if latest and '://' not in latest else None
+    latest = str(whole[-1]) if whole else latest_checkpoint(str(work_dir))
+    if latest is None or '://' in latest:
+        raise InputError(f'{work_dir} holds no checkpoint')
+    return Path(latest)
 
 
 def read_log(work_dir: Path) -> Rows:

@@ -6,7 +6,7 @@ there; the only markup that passes through is the charts', made in
 """
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -69,23 +69,21 @@ class Chart:
 
 @dataclass(frozen=True)
 class Charts:
-    """Charts in as many columns as fit."""
+    """Charts in as many columns as fit, more of them if they are small."""
     charts: Sequence[Chart]
+    small: bool = False
     kind: str = 'charts'
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Counts, a row per truth and a column per prediction, shaded by share of the row."""
+    """Counts, a row per truth and a column per prediction; shares (0 to 1) shade them."""
     rows: Sequence[str]
     columns: Sequence[str]
     counts: Sequence[Sequence[int]]
+    shares: Sequence[Sequence[float]]
     caption: str = ''
     kind: str = 'matrix'
-
-    def share(self, row: int, column: int) -> float:
-        """A count as share of its row's sum."""
-        return self.counts[row][column] / max(1, sum(self.counts[row]))
 
 
 @dataclass(frozen=True)
@@ -144,10 +142,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures one under the other, or small ones side by side."""
+    """Pictures side by side: ``size`` is ``'small'``, ``'medium'`` or ``'wide'``."""
     pictures: Sequence[Picture]
     caption: str = ''
-    small: bool = False
+    size: str = 'medium'
     legend: bool = False
     kind: str = 'gallery'
 
@@ -217,8 +215,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f'{seconds:.0f} s'
     return f'{seconds / 60:.0f} min' if seconds < 6000 else f'{seconds / 3600:.1f} h'
-
-
-def listing(names: Sequence[str], most: int = 5) -> List[str]:
-    """The first names, with an ellipsis for more."""
-    return [*names[:most], *(['…'] if len(names) > most else [])]

@@ -12,7 +12,7 @@ from mmasvit.report.page import Panel, Picture, Shape
 
 LONGEST = 720  # side of an embedded image in pixels
 QUALITY = 80  # of its JPEG
-MAX_LABELS = 25  # of a panel: more would hide the image
+MAX_LABELS = 16  # of a panel: more would hide the image
 
 
 def data_uri(image: np.ndarray, longest: int = LONGEST) -> str:
@@ -29,14 +29,16 @@ def data_uri(image: np.ndarray, longest: int = LONGEST) -> str:
     return 'data:image/jpeg;base64,' + base64.b64encode(encoded.tobytes()).decode()
 
 
-def draw(path: str, image: ImageOutcome, truth: COCO, masks: bool) -> Optional[Picture]:
+def draw(path: str, image: ImageOutcome, truth: COCO,
+         masks: Optional[Sequence[dict]] = None) -> Optional[Picture]:
     """An image twice: with its ground truth, and with what was found.
 
     Args:
         path: The image file.
         image: What became of its detections and objects.
         truth: Ground truth.
-        masks: Whether masks are drawn.
+        masks: The detections as they came, in the order of their ids from 1, for their
+            masks. Defaults to boxes alone.
 
     Returns:
         The picture; None if the file cannot be read any more.
@@ -56,12 +58,15 @@ def draw(path: str, image: ImageOutcome, truth: COCO, masks: bool) -> Optional[P
         name = names[one['category_id']]
         outcome = ('crowd' if one['iscrowd'] else
                    'missed' if one['id'] in missed else 'found')
-        left.append(_shape(one, outcome, f'{name}: {outcome}', name, truth, masks))
+        left.append(_shape(one, outcome, f'{name}: {outcome}', name,
+                           _outline(one, truth) if masks else ()))
     for outcome in reversed(image.outcomes):  # the surest on top
         one, kind = outcome.found, outcome.kind
         name = f'{names[one["category_id"]]} {one["score"]:.2f}'
         colour = kind if kind in ('right', 'crowd') else 'wrong'
-        right.append(_shape(one, colour, f'{name}: {kind}', name, truth, masks))
+        # pycocotools gives a box a mask of its own, the box
+        outline = _outline(masks[one['id'] - 1], truth) if masks else ()
+        right.append(_shape(one, colour, f'{name}: {kind}', name, outline))
     return Picture(
         str(info['file_name']),
         f'{image.right} right, {image.wrong} wrong, {len(image.missed)} missed',
@@ -82,21 +87,18 @@ def _sparse(shapes: List[Shape]) -> List[Shape]:
             for shape in shapes]
 
 
-def _shape(one: dict, outcome: str, title: str, label: str, truth: COCO,
-           masks: bool) -> Shape:
+def _shape(one: dict, outcome: str, title: str, label: str,
+           outline: Tuple[str, ...]) -> Shape:
     x, y, width, height = map(float, one['bbox'])
-    outline = _outline(one, truth) if masks and one.get('segmentation') else ()
     return Shape((x, y, max(0., width), max(0., height)), outcome, title, label, outline)
 
 
 def _outline(one: dict, truth: COCO) -> Tuple[str, ...]:
     """A mask's polygons, to a pixel."""
+    if not one.get('segmentation'):
+        return ()
     mask = truth.annToMask(one)
     contours = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     fine = max(0.5, max(mask.shape) / 1000)
-    return tuple(_points(cv2.approxPolyDP(contour, fine, True)[:, 0])
-                 for contour in contours if len(contour) > 2)
-
-
-def _points(polygon: Sequence[Sequence[int]]) -> str:
-    return ' '.join(f'{x},{y}' for x, y in polygon)
+    polygons = [cv2.approxPolyDP(contour, fine, True)[:, 0] for contour in contours]
+    return tuple(' '.join(f'{x},{y}' for x, y in polygon) for polygon in polygons)

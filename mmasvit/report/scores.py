@@ -1,14 +1,11 @@
 """COCO's scores of detections, by pycocotools."""
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmasvit.errors import InputError
 from mmasvit.report.quiet import quiet
 
 NAMES = ('AP', 'AP50', 'AP75', 'AP small', 'AP medium', 'AP large')
@@ -31,28 +28,9 @@ class Scores:
 
 
 def read_truth(ann_file: str) -> COCO:
-    """Ground truth that pycocotools can score against.
-
-    Ids of annotations are numbered anew from 1 (0 would count as "no match"), and a
-    missing ``iscrowd`` or ``area`` is filled in; the file stays as it is.
-
-    Raises:
-        InputError: If the file cannot be read.
-    """
-    try:
-        content = json.loads(Path(ann_file).read_text(encoding='utf-8'))
-        for number, annotation in enumerate(content['annotations'], 1):
-            annotation['id'] = number
-            annotation.setdefault('iscrowd', 0)
-            width, height = annotation['bbox'][2:]
-            annotation.setdefault('area', width * height)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f'annotation file {ann_file} cannot be read: {error}') from None
-    truth = COCO()
-    truth.dataset = content
+    """Ground truth out of an annotation file that has been checked."""
     with quiet():
-        truth.createIndex()
-    return truth
+        return COCO(ann_file)
 
 
 def read_found(truth: COCO, found: Sequence[dict], kind: str) -> COCO:

@@ -6,18 +6,21 @@ import base64
 import csv
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from PIL import Image
 
 from mmasvit.errors import InputError
+from mmasvit.plotting import SMOOTH, label, running_mean
 from mmasvit.report import charts, logs
-from mmasvit.report.page import (Bar, Block, Chart, Charts, Gallery, Page, Panel, Picture,
-                                 Section, Table, Tile, number, table_of)
+from mmasvit.report.page import (Bar, Block, Chart, Charts, Commands, Gallery, Page,
+                                 Panel, Picture, Section, Table, Tile, number, table_of)
 
 SEARCH, FAMILY, STUDY = 'topology.json', 'family.json', 'study.csv'
-SMOOTH = 20  # steps of the running mean
+FIGURE = 'scaling.png'  # of a scaling
 Row = Dict[str, object]
 
 
@@ -30,13 +33,13 @@ def search_page(folder: Path) -> Page:
     result, rows = _read_json(folder / SEARCH), _read_csv(folder / 'history.csv')
     try:
         measures = list(result['measures'])
-        tiles = [Tile(_words(name), _value(result['measures'][name]['mean']))
+        tiles = [Tile(label(name), _value(result['measures'][name]['mean']))
                  for name in measures]
         tiles += [Tile('M parameters', number(result['params'] / 1e6, 2)),
                   Tile('GMACs', number(result['macs'] / 1e9, 2)),
                   Tile('topologies measured', f'{result["topologies_measured"]:,}')]
         best = result['best_seen']
-        found = Table(['', 'topology', *map(_words, measures), 'parameters (M)'], [
+        found = Table(['', 'topology', *map(label, measures), 'parameters (M)'], [
             ['found', result['topology'],
              *(_value(result['measures'][name]['mean']) for name in measures),
              number(result['params'] / 1e6, 2)],
@@ -51,7 +54,7 @@ def search_page(folder: Path) -> Page:
                          f'{type(error).__name__} {error}') from None
     return Page(folder.resolve().name, 'topology search', {
         'found': result['topology'], 'strategy': str(result.get('strategy', '–'))},
-        tiles, [*sections, *_rest(folder, result, 'search.png')])
+        tiles, [*sections, _settings_section(folder, result)])
 
 
 def _history_section(rows: Sequence[Row], measures: Sequence[str]) -> Section:
@@ -68,8 +71,8 @@ def _history_section(rows: Sequence[Row], measures: Sequence[str]) -> Section:
         steps, values = steps[known], values[known]
         series = {name: (steps, values)}
         if name != 'entropy':
-            series[f'mean of {SMOOTH} steps'] = (steps, _running_mean(values))
-        drawn.append(Chart(_words(name), charts.lines(
+            series[f'mean of {SMOOTH} steps'] = (steps, running_mean(values))
+        drawn.append(Chart(label(name), charts.lines(
             dict(reversed(series.items())), 'step',
             log=bool(0 < 20 * values.min() < values.max()), faint=[name] if
             len(series) > 1 else [])))
@@ -83,7 +86,7 @@ def _policy_section(policy: Dict[str, Dict[str, float]]) -> Section:
         likely = max(values, key=values.get)
         drawn.append(Chart(name, charts.bars(values, likely, limit=1,
                                              line=1 / len(values))))
-    return Section('Policy', [Charts(drawn)], 'Probability of each value at the end; the '
+    return Section('Policy', [Charts(drawn, small=True)], 'Probability of each value at the end; the '
                    'dashed line is where all began.')
 
 
@@ -107,6 +110,8 @@ def scaling_page(folder: Path) -> Page:
              for target in result['targets']], measures, 'at most')]),
             _growth_section(result, measures),
             Section('Members', [_member_table(members, measures, 'step')])]
+        if (folder / FIGURE).is_file():
+            sections[1].blocks.append(_figure(folder / FIGURE))
         if result.get('comparison'):
             sections.insert(2, _comparison_section(result['comparison']))
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -114,7 +119,7 @@ def scaling_page(folder: Path) -> Page:
                          ) from None
     return Page(folder.resolve().name, 'scaling', {
         'seed': result['seed_topology'], 'grown to': last['topology']}, tiles,
-        [*sections, *_rest(folder, result, 'scaling.png')])
+        [*sections, _settings_section(folder, result)])
 
 
 def _member_table(members: Sequence[Row], measures: Sequence[str], first: str) -> Table:
@@ -126,7 +131,7 @@ def _member_table(members: Sequence[Row], measures: Sequence[str], first: str) -
                      *(_value(values[name]['mean'] if name in values else None)
                        for name in measures)])
     return Table([first, 'topology', 'parameters (M)', 'MACs (G)',
-                  *map(_words, measures)], rows, text_columns=2)
+                  *map(label, measures)], rows, text_columns=2)
 
 
 def _growth_section(result: dict, measures: Sequence[str]) -> Section:
@@ -148,9 +153,11 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
             if pairs:
                 series[name] = tuple(zip(*pairs))
         if series:
-            drawn.append(Chart(_words(measure), charts.lines(
+            drawn.append(Chart(label(measure), charts.lines(
                 series, 'parameters (M)', markers=True, faint=faint)))
-    note = f', beside {len(walks)} random scalings (thin)' if walks else ''
+    note = ''
+    if walks:
+        note = f', beside {len(walks)} random scaling{"s" if len(walks) > 1 else ""} (thin)'
     return Section('How it grew', [Charts(drawn)],
                    f'{len(result["members"])} members{note}.')
 
@@ -158,7 +165,7 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
 def _comparison_section(rows: Sequence[Row]) -> Section:
     return Section('Against random scalings', [Table(
         ['at', 'measure', 'this family', 'random, mean', 'deviation', 'better than'],
-        [[f'{row["size"] / 1e6:g} M {row["cost"]}', _words(row['measure']),
+        [[f'{row["size"] / 1e6:g} M {row["cost"]}', label(row['measure']),
           _value(row['ours']), _value(row['random_mean']),
           _value(row['random_deviation']), f'{row["better_than"]} of {row["walks"]}']
          for row in rows], text_columns=2)])
@@ -185,7 +192,7 @@ def study_page(folder: Path) -> Page:
                   f'{one["seconds"]:.2f}']
                  for name, one in ((name, results[name]) for name in order
                                    if name in results)]
-        drawn = [Chart(_words(name), _cloud(rows, name, accuracies)) for name in order]
+        drawn = [Chart(label(name), _cloud(rows, name, accuracies)) for name in order]
         best = max(rows, key=lambda row: _number(row['accuracy']))
         tiles = [Tile('topologies', str(len(rows))),
                  Tile('accuracy', f'{min(accuracies):.1f} – {max(accuracies):.1f} %',
@@ -212,33 +219,30 @@ def _cloud(rows: Sequence[Row], name: str, accuracies: Sequence[float]):
     known = [(value, accuracy) for value, accuracy in zip(values, accuracies)
              if math.isfinite(value)]
     x, y = zip(*known) if known else ((), ())
-    return charts.points(x, y, _words(name), 'accuracy (%)',
+    return charts.points(x, y, label(name), 'accuracy (%)',
                          log=bool(x) and 0 < 20 * min(x) < max(x))
 
 
-def _rest(folder: Path, result: dict, figure: str) -> List[Section]:
-    """The run's own figure, what it was made with, and the configs it left."""
-    sections = []
-    path = folder / figure
-    if path.is_file():
-        sections.append(_figure_section(path))
+def _settings_section(folder: Path, result: dict) -> Section:
+    """What a run was made with, and the configs it left."""
     blocks: List[Block] = []
-    settings = {_words(name): json.dumps(value) if isinstance(value, (dict, list))
+    configs = sorted(folder.glob('configs/*.py'))
+    if configs:
+        blocks.append(Commands([f'python tools/train.py {shlex.quote(str(path))}'
+                                for path in configs], 'To train what it found'))
+    settings = {label(name): json.dumps(value) if isinstance(value, (dict, list))
                 else str(value) for name, value in result.items()
                 if name not in ('policy', 'space', 'members', 'targets', 'random',
                                 'comparison', 'measures', 'best_seen', 'fields')}
     blocks.append(table_of(settings))
-    configs = sorted(path.name for path in folder.glob('configs/*.py'))
-    if configs:
-        blocks.append(Table(['config', ''], [[f'configs/{name}', ''] for name in configs]))
     environment = logs.environment(folder)
     if environment:
         blocks.append(table_of(environment, caption='as the last run logged it'))
-    return [*sections, Section('Settings and environment', blocks)]
+    return Section('Commands, settings, environment', blocks)
 
 
-def _figure_section(path: Path) -> Section:
-    from PIL import Image
+def _figure(path: Path) -> Gallery:
+    """A figure that the run itself drew."""
     try:
         content = path.read_bytes()
         with Image.open(path) as image:
@@ -246,8 +250,8 @@ def _figure_section(path: Path) -> Section:
     except (OSError, ValueError) as error:
         raise InputError(f'{path} cannot be read: {error}') from None
     uri = 'data:image/png;base64,' + base64.b64encode(content).decode()
-    return Section("The run's own figure", [Gallery([Picture(
-        path.name, '', uri, width, height, [Panel('', ())])])])
+    return Gallery([Picture(path.name, 'beside the paper and published rules', uri, width,
+                            height, [Panel('', ())])], size='wide')
 
 
 def _read_json(path: Path) -> dict:
@@ -279,14 +283,3 @@ def _number(value: object) -> float:
 def _value(value: Optional[object]) -> str:
     """A measure for people: four digits."""
     return '–' if value is None else f'{float(value):.4g}'
-
-
-def _words(name: str) -> str:
-    return name.replace('_', ' ')
-
-
-def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the last ``SMOOTH`` values, at each place."""
-    total = np.cumsum(values)
-    total[SMOOTH:] -= total[:-SMOOTH].copy()
-    return total / np.minimum(np.arange(1, len(values) + 1), SMOOTH)

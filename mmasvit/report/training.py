@@ -9,6 +9,7 @@ from typing import List, Optional, Sequence
 from mmengine.config import Config
 
 from mmasvit.analysis import is_detector
+from mmasvit.engine.launch import DATA_FILE
 from mmasvit.errors import InputError
 from mmasvit.report import costs, data, logs
 from mmasvit.report.page import Page, Section, Tile
@@ -28,7 +29,7 @@ def training_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page
 
     Args:
         folder: The work directory.
-        options: Changes to the run's config.
+        options: Changes to the run's config, each ``'key=value'``.
 
     Raises:
         InputError: If the folder holds no training.
@@ -40,30 +41,25 @@ def training_page(folder: Path, options: Optional[Sequence[str]] = None) -> Page
                          'family.json or study.csv')
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f'{folder}: the config {cfg.filename} has no model')
+    cfg.work_dir = str(folder / FOLDER)  # where annotations are mended, if need be
     curves = logs.curve_section(logs.read_log(folder))
-    checkpoint = logs.find_checkpoint(folder)
-    if checkpoint is None and curves is None:
-        raise InputError(f'{folder} holds no checkpoint and no log of a training')
     detects = is_detector(cfg)
     facts = {'config': os.path.basename(cfg.filename)}
-    notes, part = [], Part([], [])
-    if checkpoint is None:
-        notes.append('There is no checkpoint, so the page has curves and no predictions.')
-    else:
+    notes, part, checkpoint = [], Part([], []), None
+    try:
+        checkpoint = logs.find_checkpoint(folder)
         facts['checkpoint'] = checkpoint.name
-        try:
-            part = (_detector if detects else _classifier)(cfg, checkpoint,
-                                                           folder / FOLDER)
-        except InputError as error:
-            if curves is None:
-                raise
-            notes.append(f'No predictions: {error}')
+        part = (_detector if detects else _classifier)(cfg, checkpoint, folder / FOLDER)
+    except InputError as error:
+        if curves is None:
+            raise
+        notes.append(f'The page shows no predictions: {error}')
     sections = part.sections
     if curves:
         facts['trained'] = curves.lead.rstrip('.')
         sections = [*sections, curves]
-    if (folder / 'data.json').is_file():
-        sections = [*sections, _data_section(folder / 'data.json')]
+    if (folder / DATA_FILE).is_file():
+        sections = [*sections, _data_section(folder / DATA_FILE)]
     environment = logs.environment_section(folder, cfg.filename, checkpoint)
     if environment:
         sections = [*sections, environment]

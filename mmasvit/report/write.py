@@ -16,7 +16,8 @@ def write_report(work_dir: Union[str, Path], out: Optional[Union[str, Path]] = N
     Args:
         work_dir: Folder of a training, a topology search, a scaling or a study.
         out: The page. Defaults to ``report/index.html`` in the folder.
-        options: Changes to a training's config, for data that have moved.
+        options: Changes to a training's config, each ``'key=value'``, for data that
+            have moved.
 
     Returns:
         Where the page is.

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DATASETS
 from PIL import Image
 
 from mmasvit import Topology
@@ -117,3 +118,56 @@ def test_bad_sources(tmp_path, folder, monkeypatch):
         ProbeImages(dict(type='mmdet.CocoDataset', ann_file='none.json'))
     with pytest.raises(InputError, match='tells of no images'):
         ProbeImages(dict(type='ProbeImages'))
+
+
+@pytest.mark.parametrize('dtype, mode, ending', [
+    (np.uint16, 'I;16', 'png'), (np.uint16, 'I;16', 'tif'), (np.int32, 'I', 'tif'),
+    (np.float32, 'F', 'tif')])
+@pytest.mark.parametrize('scale', [4, 200])
+def test_more_than_8_bits_keep_their_contents(tmp_path, dtype, mode, ending, scale):
+    """Not white above 255, and not black in 12 of 16 bits."""
+    grey = np.random.default_rng(0).permutation(256).reshape(16, 16)
+    for i in range(2):
+        image = Image.fromarray((grey * scale).astype(dtype))
+        assert image.mode == mode
+        image.save(tmp_path / f'{i}.{ending}')
+    images = ProbeImages(str(tmp_path), 16, 2).images
+    assert (back(images) == grey[None, ..., None]).all()
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    values = np.zeros((20, 20), np.float32)
+    values[3, 4] = np.nan
+    Image.fromarray(values).save(tmp_path / 'nan.tif')
+    with pytest.raises(InputError, match='nan.tif has values that are not finite'):
+        ProbeImages(str(tmp_path), 16, 1)
+
+
+def test_an_even_surface_of_16_bits_stays_one(tmp_path):
+    Image.fromarray(np.full((20, 20), 3000, np.uint16)).save(tmp_path / 'even.png')
+    assert (back(ProbeImages(str(tmp_path), 16, 1).images) == 0).all()
+
+
+def test_images_are_turned_as_their_exif_data_say(tmp_path):
+    upright = np.zeros((20, 20, 3), np.uint8)
+    upright[:10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn to the right
+    Image.fromarray(np.rot90(upright)).save(tmp_path / 'turned.png', exif=exif)
+    assert (back(ProbeImages(str(tmp_path), 20, 1).images)[0] == upright).all()
+
+
+@pytest.mark.parametrize('shape', [(24, 24), (24, 24, 1), (24, 24, 3)])
+def test_arrays_of_a_registry_may_have_any_depth(shape):
+    array = np.random.default_rng(0).integers(1000, 50000, shape).astype(np.uint16)
+
+    @DATASETS.register_module('Deep', force=True)
+    class Deep:
+        def __len__(self):
+            return 1
+
+        def get_data_info(self, index):
+            return dict(img=array)
+
+    image = back(ProbeImages(dict(type='Deep'), 24, 1).images)[0]
+    assert image.min() == 0 and image.max() == 255

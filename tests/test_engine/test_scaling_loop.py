@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
 from PIL import Image
-from test_configs import build, classifier_batch, detector_batch, train_two_steps
+from shipped import build, classifier_batch, detector_batch, train_two_steps
 
 from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology

@@ -178,9 +178,8 @@ def test_weights_do_not_depend_on_windows():
 
 
 @pytest.mark.parametrize('options, named', [
-    (dict(global_blocks=(0, 1)), 'global_blocks'), (dict(global_blocks=2), 'global_blocks'),
-    (dict(global_blocks=(0, 0, -1, 0)), 'global_blocks'),
-    (dict(global_blocks=(0, 0, True, 0)), 'global_blocks'),
+    *((dict(global_blocks=blocks), 'global_blocks')
+      for blocks in ((0, 1), 2, (0, 0, -1, 0), (0, 0, True, 0))),
     (dict(global_img_size=0), 'global_img_size'),
     (dict(global_img_size=64.), 'global_img_size')], ids=str)
 def test_bad_windows_give_one_line(options, named):
