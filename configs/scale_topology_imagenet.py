@@ -29,6 +29,7 @@ train_cfg = dict(
     stop=dict(params=100e6),
     constraint=dict(params=110e6),
     setting=dict(protocol='released', image_size=224, repeats=5),
+    objective=dict(length_distortion=1, ntk_condition_number=-1),
     random_walks=10)
 # nothing is optimised; a Runner with a train loop wants one
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.))

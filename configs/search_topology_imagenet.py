@@ -19,7 +19,8 @@ model = dict(type='TopologyPolicy')
 train_dataloader = dict(dataset=dict(type='ProbeImages'))
 train_cfg = dict(
     type='TopologySearchLoop', max_iters=500, strategy='reinforce',
-    setting=dict(protocol='released', image_size=224, repeats=5))
+    setting=dict(protocol='released', image_size=224, repeats=5),
+    objective=dict(length_distortion=1, ntk_condition_number=-1))
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=0.08))
 
 default_hooks = dict(

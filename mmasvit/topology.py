@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
+from mmasvit.arguments import whole_number
 from mmasvit.errors import InputError
 from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, WindowRule,
                               plan_windows, token_grids, window_reaches)
@@ -68,9 +69,9 @@ class Topology:
                                  f'got {values!r}')
             object.__setattr__(self, name, tuple(values))
             for value in values:
-                self._check_positive(name, value)
-        self._check_positive('num_heads', self.num_heads)
-        self._check_positive('embed_dims', self.embed_dims)
+                whole_number(f'topology: each of {name}', value, 1)
+        whole_number('topology: num_heads', self.num_heads, 1)
+        whole_number('topology: embed_dims', self.embed_dims, 1)
         if min(self.kernels) < 2:
             raise InputError('topology: kernels must be at least 2, '
                              f'got {self.kernels}')
@@ -81,12 +82,6 @@ class Topology:
             if heads > width:
                 raise InputError(f'topology: stage {stage} has {heads} heads but only '
                                  f'{width} channels; use fewer heads or a larger C')
-
-    @staticmethod
-    def _check_positive(name: str, value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f'topology: {name} must be positive integers, '
-                             f'got {value!r}')
 
     @classmethod
     def parse(cls, text: str) -> 'Topology':

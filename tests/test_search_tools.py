@@ -49,11 +49,16 @@ def start(work_dir, more=None, **popen):
 
 @pytest.mark.slow
 def test_killed_search_resumes_with_two_processes_to_the_same_history(whole, tmp_path):
-    """Killed at a random place, sometimes before the first checkpoint."""
+    """Killed at a random place; until it is dead, no other works in its folder."""
     draw = random.Random()
     process = start(tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_lines(tmp_path / 'measurements.jsonl', draw.randint(2, 9), process)
     time.sleep(draw.random() / 10)
+    os.killpg(process.pid, signal.SIGSTOP)
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
+    assert f'another run works in {tmp_path}; wait for its end' in fails(
+        SEARCH, DEMO, '--work-dir', tmp_path, *options())
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')} == there
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / 'topology.json').exists()

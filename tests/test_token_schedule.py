@@ -2,9 +2,9 @@
 import pytest
 
 from mmasvit.errors import InputError
+from mmasvit.geometry import TOKEN_STRIDES
 from mmasvit.paper import RELATIVE_MACS, TABLE_6, TABLE_6_EPOCHS
 from mmasvit.token_schedule import TokenSchedule, format_plan, saving
-from mmasvit.geometry import TOKEN_STRIDES
 from mmasvit.topology import FAMILY
 
 

@@ -38,6 +38,7 @@ def main(args: argparse.Namespace) -> None:
     if args.processes is not None and args.processes < 1:
         raise InputError(f'--processes must be at least 1, got {args.processes}')
     cfg = launch.load_config(args.config, args.cfg_options)
+    cfg.work_dir = args.work_dir
     preflight.check_writable(args.work_dir)
     with locked(args.work_dir):
         check_study(cfg)

@@ -6,8 +6,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from torch import Tensor
 
 from mmasvit.complexity.measures import MEASURES
-from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.complexity.setting import Setting
+from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.errors import InputError
 from mmasvit.topology import Topology
 

@@ -8,14 +8,12 @@ import torch
 from mmengine import dist
 from mmengine.device import get_device
 from mmengine.registry import FUNCTIONS
-from torch import Tensor
 
 from mmasvit.arguments import whole_number
 from mmasvit.complexity import Setting, Summary, check_measures, measure_repeat, summarise
 from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
 from mmasvit.measuring.ledger import MEASUREMENTS, Item, Ledger, Repeat
-from mmasvit.measuring.objective import Values
 from mmasvit.measuring.sharing import on_main_process, share
 from mmasvit.topology import Topology
 
@@ -26,7 +24,7 @@ class Evaluator:
     """Measures topologies; on several processes it is called on all of them alike.
 
     Args:
-        measure: Measures an item; depends on it alone.
+        measure: Measures an item, ``topology`` and ``repeat``; depends on it alone.
         repeats: Initialisations per topology.
         names: The measures wanted.
         ledger: Where measurements are kept and found again. Defaults to memory alone.
@@ -37,7 +35,7 @@ class Evaluator:
         measured: Number of items measured in this run.
     """
 
-    def __init__(self, measure: Callable[[Topology, int], Repeat], repeats: int,
+    def __init__(self, measure: Callable[..., Repeat], repeats: int,
                  names: Sequence[str], ledger: Optional[Ledger] = None, threads: int = 1):
         self._threads = whole_number('threads', threads, 1)
         self._measure, self._repeats, self._names = measure, repeats, tuple(names)
@@ -68,7 +66,9 @@ class Evaluator:
             if watch:
                 watch(start, len(new))
             some = new[start:start + world]
-            results = share(some, self._measure_item, self._threads)
+            results = share(some, lambda item: self._measure(
+                topology=item[0], repeat=item[1]), self._threads)
+            self._check_names(results)
             if self._ledger and dist.is_main_process():
                 self._ledger.append(some, results)
             for item, repeat in zip(some, results):
@@ -78,12 +78,7 @@ class Evaluator:
                             for name in self._names} for repeat in range(self._repeats)])
                 for topology in topologies]
 
-    def values(self, topologies: Sequence[Topology]) -> List[Values]:
-        """Means of the measures."""
-        return [{name: summary.mean for name, summary in summaries.items()}
-                for summaries in self(topologies)]
-
-    def seconds(self, topologies: Iterable[Topology]) -> Values:
+    def seconds(self, topologies: Iterable[Topology]) -> Dict[str, float]:
         """Seconds that the measures of some topologies took, whenever that was.
 
         Summed over the processes, by measure.
@@ -95,13 +90,12 @@ class Evaluator:
                     total[name] += repeat[name].seconds if name in repeat else 0.
         return total
 
-    def _measure_item(self, item: Item) -> Repeat:
-        repeat = self._measure(*item)
-        missing = [name for name in self._names if name not in repeat]
-        if missing:
-            raise InputError(f'objective: {", ".join(missing)} is not measured; there is '
-                             f'{", ".join(repeat)}')
-        return repeat
+    def _check_names(self, repeats: Sequence[Repeat]) -> None:
+        for repeat in repeats:
+            missing = [name for name in self._names if name not in repeat]
+            if missing:
+                raise InputError(f'objective: {", ".join(missing)} is not measured; there '
+                                 f'is {", ".join(repeat)}')
 
 
 def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
@@ -133,7 +127,8 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
                   setting=asdict(setting), data=images.description,
                   torch=str(torch.__version__), device=device, **own)
     ledger = Ledger(Path(work_dir, MEASUREMENTS), origin)
-    item = partial(_measure, function, setting, tuple(names), images.images)
+    item = partial(function, setting=setting, names=tuple(names), images=images.images,
+                   device=get_device())
     return Evaluator(item, setting.repeats, names, ledger, threads), origin
 
 
@@ -150,9 +145,3 @@ def _measure_function(measure: Union[str, dict, None], names: Sequence[str]
         return FUNCTIONS.get(name), {}
     function = FUNCTIONS.build(measure)
     return function, dict(measure_origin=getattr(function, 'origin', {}))
-
-
-def _measure(function: Callable[..., Repeat], setting: Setting, names: Tuple[str, ...],
-             images: Tensor, topology: Topology, repeat: int) -> Repeat:
-    return function(topology, setting, repeat, names=names, images=images,
-                    device=get_device())

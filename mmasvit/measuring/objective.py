@@ -1,6 +1,6 @@
 """What is looked for: measures, which way each is better, and how much it weighs."""
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict, Iterable, Tuple
 
 from mmasvit.arguments import number
 from mmasvit.errors import InputError
@@ -44,6 +44,10 @@ class Objective:
     def names(self) -> Tuple[str, ...]:
         """The measures."""
         return tuple(name for name, _ in self.weights)
+
+    def columns(self, others: Iterable[str]) -> Tuple[str, ...]:
+        """Names of other columns of a table, but for those that a measure takes."""
+        return tuple(name for name in others if name not in self.names)
 
     @property
     def parts(self) -> Tuple[Tuple[str, int, float], ...]:

@@ -7,8 +7,8 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import torch
 from scipy.stats import rankdata
 
-from mmasvit.complexity import Summary
 from mmasvit.arguments import number
+from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
 from mmasvit.limits import Constraint
 from mmasvit.measuring import Evaluator, Objective, Values

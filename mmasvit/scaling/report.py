@@ -21,10 +21,12 @@ Row = Dict[str, object]
 def choice_columns(objective: Objective) -> Tuple[str, ...]:
     """Columns of ``choices.csv``: a row per topology measured in a step.
 
-    Nothing in it depends on time; the costs are :meth:`Topology.costs`.
+    Nothing in it depends on time; the costs are :meth:`Topology.costs`, unless measures
+    of the objective have their names.
     """
-    return ('step', 'chosen', 'stage', 'width_factors', 'topology', *_SIZES,
-            *objective.names, *(f'{name}_rank' for name in objective.names), 'rank_sum')
+    return ('step', 'chosen', 'stage', 'width_factors', 'topology',
+            *objective.columns(_SIZES), *objective.names,
+            *(f'{name}_rank' for name in objective.names), 'rank_sum')
 
 
 def history_columns(objective: Objective) -> Tuple[str, ...]:
@@ -40,9 +42,9 @@ def step_rows(step: Step) -> List[Row]:
     for ranked in step.ranked:
         choices = step.choices[ranked.topology]
         rows.append(dict(
-            step=step.number, chosen=int(not rows), stage=choices[0].stage,
+            _describe(Member(step.number, ranked.topology)), step=step.number,
+            chosen=int(not rows), stage=choices[0].stage,
             width_factors='|'.join(f'{choice.factor:g}' for choice in choices),
-            **_describe(Member(step.number, ranked.topology)),
             **{name: summary.mean
                for name, summary in step.summaries[ranked.topology].items()},
             **{f'{name}_rank': number for name, number in ranked.ranks.items()},

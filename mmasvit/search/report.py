@@ -23,19 +23,21 @@ def columns(objective: Objective) -> Tuple[str, ...]:
     """Columns of ``history.csv``: a row per topology and step, none depends on time.
 
     Entropy is that of the policy the topology was drawn from, the baseline that which
-    was taken off its reward; the costs are :meth:`Topology.costs`.
+    was taken off its reward; the costs are :meth:`Topology.costs`, unless measures of
+    the objective have their names.
     """
     return ('step', 'topology', *objective.names,
             *(f'{name}_reward' for name in objective.names), 'reward', 'baseline',
-            'entropy', 'params', 'macs')
+            'entropy', *objective.columns(('params', 'macs')))
 
 
 def to_row(one: Evaluation) -> Row:
     """The row of an evaluation."""
-    return dict(step=one.step, topology=str(one.topology), **one.measures,
-                **{f'{name}_reward': part for name, part in one.parts.items()},
-                reward=one.reward, baseline=one.baseline, entropy=one.entropy,
-                **one.topology.costs())
+    row = dict(step=one.step, topology=str(one.topology), **one.measures,
+               **{f'{name}_reward': part for name, part in one.parts.items()},
+               reward=one.reward, baseline=one.baseline, entropy=one.entropy)
+    return {**row, **{name: cost for name, cost in one.topology.costs().items()
+                      if name not in row}}
 
 
 def write_results(work_dir: str, search: TopologySearch, objective: Objective,

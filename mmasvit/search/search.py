@@ -58,7 +58,8 @@ class TopologySearch:
         if known_only and self._evaluator.unknown(topologies):
             return None
         entropy = self.strategy.policy.entropy().item()
-        measured = self._evaluator.values(topologies)
+        measured = [{name: summary.mean for name, summary in summaries.items()}
+                    for summaries in self._evaluator(topologies)]
         parts = self._reward(measured)
         rewards = [part.pop('reward') for part in parts]
         mean = sum(rewards) / len(rewards)

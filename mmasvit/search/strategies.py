@@ -29,7 +29,7 @@ class Proposal(NamedTuple):
 
 
 class Strategy:
-    """What all strategies share; this one learns nothing and finds the best it saw.
+    """Draws from its policy, learns nothing, and finds the best it saw.
 
     Args:
         policy: The policy, with its space.
@@ -45,6 +45,11 @@ class Strategy:
     def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
         """The next topology to measure.
 
+        This is a draw from the policy, given that the limits are kept. What breaks them
+        is drawn again, before anything is measured. The gradient of the normalising
+        constant is left out: it has the mean advantage as its factor, which the baseline
+        keeps near 0.
+
         Args:
             history: All evaluations so far.
             draw: Generator of this proposal.
@@ -52,7 +57,11 @@ class Strategy:
         Raises:
             InputError: If none of ``TRIES`` draws keeps the limits.
         """
-        raise NotImplementedError
+        def draws() -> Iterator[Choice]:
+            while True:
+                yield self.policy.sample(draw)
+
+        return first_allowed(draws(), self.space, self._constraint)
 
     def learn(self, step: Sequence[Evaluation]) -> None:
         """Take in the evaluations of a step."""
@@ -66,26 +75,9 @@ class Strategy:
         """The policy, if it is one that learns."""
         return None
 
-    def _sample(self, draw: torch.Generator) -> Proposal:
-        """Draw from the policy, given that the limits are kept.
-
-        What breaks the limits is drawn again, before anything is measured. The gradient
-        of the normalising constant is left out: it has the mean advantage as its factor,
-        which the baseline keeps near 0.
-        """
-        def draws() -> Iterator[Choice]:
-            while True:
-                yield self.policy.sample(draw)
-
-        return first_allowed(draws(), self.space, self._constraint)
-
 
 class Random(Strategy):
     """Topologies from the uniform distribution; the best of them is found."""
-
-    def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
-        """Draw one."""
-        return self._sample(draw)
 
 
 class Reinforce(Strategy):
@@ -102,10 +94,6 @@ class Reinforce(Strategy):
                  objective: Objective = Objective(), *, update: Update):
         super().__init__(policy, constraint, objective)
         self._update = update
-
-    def propose(self, history: Sequence[Evaluation], draw: torch.Generator) -> Proposal:
-        """Draw from the policy."""
-        return self._sample(draw)
 
     def learn(self, step: Sequence[Evaluation]) -> None:
         """Make a step along the mean gradient of the evaluations."""
@@ -149,7 +137,7 @@ class Evolution(Strategy):
         sizes = [len(values) for values in self.space.choices.values()]
         mutable = [i for i, size in enumerate(sizes) if size > 1]
         if len(history) < self._population or not mutable:
-            return self._sample(draw)
+            return super().propose(history, draw)
         scores = rate(history, self._objective)
         alive = [(score, one.choice) for score, one
                  in zip(scores, history)][-self._population:]

@@ -9,10 +9,10 @@ from typing import Dict, List, Optional, Tuple, Union
 import cv2
 import numpy as np
 
+from mmasvit.errors import InputError
 from mmasvit.shapes.scenes import CATEGORIES, SPLITS, make_image
 from mmasvit.shapes.writing import (Progress, describe_content, map_in_processes,
-                                      staged_directory)
-from mmasvit.errors import InputError
+                                    staged_directory)
 
 VERSION = 1  # of the generator: raised with every change of the bytes it writes
 JPEG_QUALITY = 92

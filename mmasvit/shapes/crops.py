@@ -8,10 +8,10 @@ from typing import Dict, List, Optional, Tuple, Union
 import cv2
 import numpy as np
 
-from mmasvit.shapes.scenes import SPLITS
-from mmasvit.shapes.coco import annotation_path, write_jpeg
-from mmasvit.shapes.writing import Progress, map_in_processes, staged_directory
 from mmasvit.errors import InputError
+from mmasvit.shapes.coco import annotation_path, write_jpeg
+from mmasvit.shapes.scenes import SPLITS
+from mmasvit.shapes.writing import Progress, map_in_processes, staged_directory
 
 VERSION = 2  # raised with every change of the bytes that are written
 SIZES = (16, 512)

@@ -1,6 +1,7 @@
 """What a study is asked to do."""
 import random
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Dict, List, Tuple
 
 from mmengine.config import Config
@@ -61,7 +62,7 @@ class Study:
         measures = tuple(given.get('measures', cls.measures))
         return from_dict(cls, 'study', dict(given, settings=settings, measures=measures))
 
-    @property
+    @cached_property
     def topologies(self) -> List[Topology]:
         """The topologies, without repetition, in the order they were drawn."""
         draw, space = random.Random(self.seed), Space()

@@ -8,8 +8,9 @@ from mmasvit import Topology
 from mmasvit.complexity import (MEASURES, Setting, curve_derivatives, length_distortion,
                                 measure, measure_repeat, measure_topology,
                                 pooled_features)
-from mmasvit.complexity.untrained import UntrainedNetwork, generator
+from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.errors import InputError
+from mmasvit.random import Purpose, generator
 
 SMALL = Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|16,16')
 OTHER = Topology.parse('5,4,2|2,2,3|3,1,2|2,1,4|16,16')
@@ -152,7 +153,7 @@ class TestMeasures:
         backbone = probe.backbone.eval()
         backbone.norm3 = torch.nn.Identity()
         features = backbone(probe.images)[0].mean(dim=(2, 3))
-        draw = generator(setting.seed, 0, 4)
+        draw = generator(Purpose.CLASSIFIER, setting.seed, 0)
         head = torch.randn(10, 128, generator=draw)
         labels = torch.randint(10, (4, ), generator=draw)
         torch.nn.functional.cross_entropy(features @ head.T / 128**0.5, labels).backward()

@@ -46,7 +46,7 @@ def test_nothing_is_measured_twice():
     first = evaluator([a, b, a])
     assert len(counter.asked) == 6 == evaluator.measured
     assert numbers(first)[0] == numbers(first)[2] != numbers(first)[1]
-    assert evaluator.values([b])[0]['length_distortion'] == pytest.approx(5 + 1 / 7)
+    assert evaluator([b])[0]['length_distortion'].mean == pytest.approx(5 + 1 / 7)
     assert len(counter.asked) == 6 and not evaluator.unknown([a, b])
     evaluator([c, a])
     assert counter.asked[6:] == [(c, 0), (c, 1), (c, 2)]
@@ -65,7 +65,7 @@ def test_a_second_evaluator_finds_everything(tmp_path):
 
 def test_a_measure_that_is_not_there_yet_is_taken(tmp_path):
     path, counter = tmp_path / 'measurements.jsonl', Counter()
-    Evaluator(lambda *item: {NAMES[0]: counter(*item)[NAMES[0]]}, 1, NAMES[:1],
+    Evaluator(lambda **item: {NAMES[0]: counter(**item)[NAMES[0]]}, 1, NAMES[:1],
               Ledger(path, ORIGIN))(TOPOLOGIES[:2])
     both = Evaluator(counter, 1, NAMES, Ledger(path, ORIGIN))
     assert len(both.unknown(TOPOLOGIES[:2])) == 2
@@ -132,7 +132,7 @@ def build(folder, names=('kernel', ), **options):
 
 def test_a_function_of_the_registry(tmp_path):
     evaluator, origin = build(tmp_path, measure='twice_the_kernel')
-    assert evaluator.values(TOPOLOGIES[:2]) == [dict(kernel=8.), dict(kernel=10.)]
+    assert numbers(evaluator(TOPOLOGIES[:2])) == [dict(kernel=[8.]), dict(kernel=[10.])]
     assert origin['measure'] == 'twice_the_kernel'
     evaluator, _ = build(tmp_path, ('kernel', 'luck'), measure='twice_the_kernel')
     with pytest.raises(InputError, match='objective: luck is not measured; there is kern'):
@@ -144,7 +144,7 @@ def test_an_object_of_the_registry_tells_its_origin(tmp_path):
     path.write_text('seven..')
     measure = dict(type='OfACheckpoint', checkpoint=str(path))
     evaluator, origin = build(tmp_path, measure=measure)
-    assert evaluator.values(TOPOLOGIES[:1]) == [dict(kernel=7.)]
+    assert numbers(evaluator(TOPOLOGIES[:1])) == [dict(kernel=[7.])]
     assert origin['measure'] == measure
     build(tmp_path, measure=measure)
     path.write_text('other')

@@ -10,13 +10,13 @@ import torch
 
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
+from mmasvit.limits import Constraint
 from mmasvit.measuring import Objective
 from mmasvit.paper import PUBLISHED_RULES, Extent
 from mmasvit.scaling.family import (Member, Target, at_size, check_targets,
                                     nearest_below)
 from mmasvit.scaling.growth import (Choice, GrowthRule, Scaling, check_end, random_walk,
                                     random_walks, rank)
-from mmasvit.limits import Constraint
 from mmasvit.topology import FAMILY
 
 SEED = FAMILY['seed']

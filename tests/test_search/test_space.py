@@ -49,7 +49,7 @@ def test_order_of_values_is_kept():
     (dict(K1=[4, 1]), 'kernels must be at least 2'),
     (dict(heads=[16, 20]), 'multiple of 8'),
     (dict(heads=[16, 512]), '64 heads but only 32 channels'),
-    (dict(E3=[2, 2.5]), 'positive integers'),
+    (dict(E3=[2, 2.5]), 'each of expansions must be a whole number'),
 ])
 def test_bad_spaces(choices, line):
     with pytest.raises(InputError, match=line):

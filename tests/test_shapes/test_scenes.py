@@ -6,10 +6,10 @@ from pycocotools import mask as coco_mask
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 from shapely.ops import unary_union
 
-from mmasvit.shapes.scenes import CATEGORIES, make_image
 from mmasvit.shapes.painting import contrasting_colour, coverage, noise
+from mmasvit.shapes.scenes import CATEGORIES, make_image
 from mmasvit.shapes.scenes import (MAX_OBJECTS, annotate, compose, hole_free,
-                                     run_lengths, unit_outline)
+                                   run_lengths, unit_outline)
 
 SIZE = 256
 

@@ -12,10 +12,10 @@ import pytest
 from helpers import ROOT, call
 from pycocotools.coco import COCO
 
-from mmasvit.shapes.crops import (in_plain_view, make_classification_crops,
-                                     square_around)
-from mmasvit.shapes.scenes import CATEGORIES, make_image
 from mmasvit.shapes.coco import ShapesSettings, make_shapes_coco
+from mmasvit.shapes.crops import (in_plain_view, make_classification_crops,
+                                  square_around)
+from mmasvit.shapes.scenes import CATEGORIES, make_image
 
 TOOL = 'tools/make_shapes_coco.py'
 SMALL_SET = ShapesSettings(images=10, val_images=8, size=128, seed=7)
