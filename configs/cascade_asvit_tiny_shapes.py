@@ -10,13 +10,13 @@ only smaller; it reproduces nothing of the paper.
 _base_ = './cascade_asvit_tiny.py'
 
 classes = ('circle', 'triangle', 'square', 'star', 'cross')
-max_epochs = 2
+max_epochs = 1
 
 num_classes = len(classes)
 model = dict(
     backbone=dict(init_cfg=dict(
         type='Pretrained', prefix='backbone.',
-        checkpoint='work_dirs/asvit_tiny_shapes/epoch_15.pth')),
+        checkpoint='work_dirs/asvit_tiny_shapes/epoch_10.pth')),
     roi_head=dict(
         bbox_head=[dict(head, num_classes=num_classes)
                    for head in _base_.model.roi_head.bbox_head],

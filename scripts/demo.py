@@ -1,9 +1,10 @@
-"""The whole way in one command: data, a detector trained from nothing, scores, a page.
+"""The whole way in one command: data, a trained detector, its scores, a page.
 
-Without a folder it generates a COCO-format set of textured shapes and trains the small
-Cascade Mask R-CNN of ``configs/cascade_asvit_tiny_shapes.py``; with one (``make demo
-DATA=folder``) it writes a config for the images there and trains that. Each step is an
-ordinary command and is printed before it runs; a training that was cut short goes on.
+Without a folder it generates a COCO-format set of textured shapes, pre-trains a small
+As-ViT as a classifier of crops of it and trains Cascade Mask R-CNN on that backbone; with
+one (``make demo DATA=folder``) it writes a config for the images there and trains that
+from random weights. Each step is an ordinary command and is printed before it runs; a
+training that was cut short goes on.
 """
 import argparse
 import os
@@ -13,20 +14,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from mmasvit.errors import InputError, one_line_errors
 
 ROOT = Path(__file__).resolve().parent.parent
-SHAPES = 'configs/cascade_asvit_tiny_shapes.py'
+CLASSIFIER = 'configs/asvit_tiny_shapes.py'
+DETECTOR = 'configs/cascade_asvit_tiny_shapes.py'
 MINUTES = 12  # of training on a folder of one's own
 SAY_EVERY = 15  # seconds between two lines about a training
 
 # what mmengine's log says of a step, and of a validation
 _STEP = re.compile(r'(?:Epoch|Iter)\(train\) +(?:\[(\d+)\])?\[ *(\d+)/(\d+)\].*'
                    r'eta: (?:(\d+) days?, )?(\d+):(\d+):\d+.*? loss: (\S+)')
-_SCORE = re.compile(r'(?:Epoch|Iter)\(val\).*?coco/bbox_mAP: (\S+)')
-_SEGM = re.compile(r'coco/segm_mAP: (\S+)')
+_SCORES = {'box AP': r'coco/bbox_mAP: (\S+)', 'mask AP': r'coco/segm_mAP: (\S+)',
+           '% right': r'accuracy/top1: (\S+)'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,16 +53,17 @@ def default_processes() -> int:
 
 def readable(line: str) -> Optional[str]:
     """What a line of mmengine's log says, for a person; None if nothing of interest."""
-    step, score = _STEP.search(line), _SCORE.search(line)
+    step = _STEP.search(line)
     if step:
         epoch, done, total, days, hours, minutes, loss = step.groups()
         left = (int(days or 0) * 24 + int(hours)) * 60 + int(minutes) + 1
         where = f'epoch {epoch}, ' if epoch else ''
         return f'{where}step {done} of {total}: loss {float(loss):.2f}, {left} min left'
-    if score:
-        masks = _SEGM.search(line)
-        return (f'on held-out images: box AP {float(score.group(1)):.3f}'
-                + (f', mask AP {float(masks.group(1)):.3f}' if masks else ''))
+    found = {name: re.search(pattern, line) for name, pattern in _SCORES.items()}
+    scores = [f'{float(score.group(1)):.3g} {name}' if name.startswith('%') else
+              f'{name} {float(score.group(1)):.3f}' for name, score in found.items() if score]
+    if scores and '(val)' in line:
+        return f'on held-out images: {", ".join(scores)}'
     return None
 
 
@@ -106,7 +109,7 @@ def train(title: str, config: str, work_dir: Path, processes: int) -> float:
         for line in process.stdout:
             last = last[-19:] + [line]
             text, now = readable(line), time.monotonic()
-            if text and ('AP' in text or now - said >= SAY_EVERY or said == start):
+            if text and ('held-out' in text or now - said >= SAY_EVERY or said == start):
                 said = now
                 print(f'{(now - start) / 60:6.1f} min  {text}', flush=True)
     finally:
@@ -117,19 +120,34 @@ def train(title: str, config: str, work_dir: Path, processes: int) -> float:
     return time.monotonic() - start
 
 
-def prepare(args: argparse.Namespace) -> str:
-    """Make the data or the config, whichever is missing; return the config's path."""
-    if not args.data:
-        step('generate the data', ['python', 'tools/make_shapes_coco.py', 'data/shapes',
-                                   '--images', '6000'])
-        return SHAPES
-    name = re.sub(r'\W+', '_', Path(args.data).resolve().name).strip('_') or 'data'
-    config = Path('work_dirs', f'demo_{name}', 'config.py')
+def prepare_shapes(processes: int) -> Tuple[str, float]:
+    """Generate the data and pre-train the backbone.
+
+    Returns:
+        The detector's config, and the seconds of training.
+    """
+    step('generate the data', ['python', 'tools/make_shapes_coco.py', 'data/shapes',
+                               '--images', '6000', '--crops', '64'])
+    # where the detector's config expects it
+    work_dir = Path('work_dirs', Path(CLASSIFIER).stem)
+    return DETECTOR, train('pre-train the backbone: crops of single shapes, by class',
+                           CLASSIFIER, work_dir, processes)
+
+
+def prepare_folder(data: str, minutes: float) -> Tuple[str, float]:
+    """Write a config for a folder, unless an earlier call has.
+
+    Returns:
+        The config, and the seconds of training: none.
+    """
+    name = re.sub(r'\W+', '_', Path(data).resolve().name).strip('_') or 'data'
+    config = Path('work_dirs', f'demo_{name}.py')
     if not (ROOT / config).exists():
+        (ROOT / config).parent.mkdir(exist_ok=True)
         step('look at the data and write a config for it', [
-            'python', 'tools/new_config.py', os.path.abspath(args.data), '--out',
-            str(config), '--minutes', f'{args.minutes:g}'])
-    return str(config)
+            'python', 'tools/new_config.py', os.path.abspath(data), '--out', str(config),
+            '--minutes', f'{minutes:g}'])
+    return str(config), 0.
 
 
 def main() -> None:
@@ -140,16 +158,14 @@ def main() -> None:
     if not 0 < args.minutes < float('inf'):
         raise InputError(f'--minutes must be a positive number, got {args.minutes:g}')
     start = time.monotonic()
-    config = prepare(args)
-    work_dir = ROOT / 'work_dirs' / (Path(config).parent.name if args.data
-                                     else Path(config).stem)
-    seconds = train('train a detector from random weights', config, work_dir,
-                    args.processes)
+    config, seconds = (prepare_folder(args.data, args.minutes) if args.data
+                       else prepare_shapes(args.processes))
+    work_dir = Path('work_dirs', Path(config).stem)
+    seconds += train('train the detector', config, work_dir, args.processes)
     step('score it on held-out images and make its page', [
         'python', 'tools/report.py', str(work_dir)])
-    total = time.monotonic() - start
-    print(f'\n=== {total / 60:.1f} min, {seconds / 60:.1f} of them training')
-    print(f'open {work_dir / "report" / "index.html"} in a browser')
+    print(f'\n=== {(time.monotonic() - start) / 60:.1f} min in all, {seconds / 60:.1f} of '
+          f'them training\nopen {ROOT / work_dir / "report" / "index.html"} in a browser')
 
 
 if __name__ == '__main__':
