@@ -9,14 +9,17 @@ COCO starts from a classifier on ImageNet. It reproduces nothing of the paper.
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 
-max_epochs = 10
+max_epochs = 8
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(num_classes=5, mean=[123.675, 116.28, 103.53],
                            std=[58.395, 57.12, 57.375], to_rgb=True),
     backbone=dict(
         type='AsViT', arch='8,4,3,1|4,2,3,1|4,1,4,1|4,1,4,1|16,32', out_indices=(3, ),
-        pretrain_img_size=128, use_abs_pos_embed=False),
+        pretrain_img_size=128, use_abs_pos_embed=False,
+        # Narrow blocks add little at a deviation of 0.02, and learn later: 82 % right after
+        # 1400 steps instead of 900 (one seed, each at its better rate).
+        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='VisionTransformerClsHead', num_classes=5, in_channels=256,
               hidden_dim=256,
@@ -48,7 +51,7 @@ train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=6e-4, weight_decay=0.05, fused=True),
+    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
 param_scheduler = [
