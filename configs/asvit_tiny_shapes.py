@@ -47,7 +47,7 @@ val_evaluator = dict(type='Accuracy', topk=(1, ))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
@@ -61,5 +61,5 @@ param_scheduler = [
 ]
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=20),
-                     checkpoint=dict(interval=5, max_keep_ckpts=2))
+                     checkpoint=dict(interval=4, max_keep_ckpts=2))
 randomness = dict(seed=0)
