@@ -3,7 +3,6 @@ from pathlib import Path
 
 import detectors
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
