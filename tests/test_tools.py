@@ -361,7 +361,7 @@ class TestBadInput:
         assert number([Path('1.jpg'), Path('01.jpg')]) == [1, 2]
 
     def test_a_folder_is_searched_but_for_what_was_written_into_it(self, tmp_path):
-        find = runpy.run_path(str(ROOT / 'tools/detect_image.py'))['find_images']
+        find = load('tools/detect_image.py')['find_images']
         for name in ('b.png', 'sub/a.png', 'out/b.jpg', 'out/sub/a.jpg', '.trash/c.png'):
             (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
             Image.new('RGB', (8, 8)).save(tmp_path / name)
