@@ -156,7 +156,7 @@ def test_what_is_refused_leaves_nothing(tmp_path):
     (lambda c: c.val_dataloader.dataset.metainfo.update(classes=('red', 'blue')),
      r'the classes \(red, blue\) are not those of'),
     (lambda c: c.train_dataloader.dataset.pipeline[1].update(with_mask=False),
-     'has a mask head but'),
+     'has a mask head, '),
     (lambda c: c.train_dataloader.dataset.metainfo.update(classes='red'),
      r"classes=\('red', \)"),
     (lambda c: c.val_evaluator.update(ann_file=c.val_evaluator.ann_file.replace(
