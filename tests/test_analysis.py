@@ -5,8 +5,8 @@ from mmengine.config import Config
 from torch import nn
 
 from mmasvit import AsViT
-from mmasvit.analysis import (build_to_count, count_macs, count_model_macs,
-                              counting_size, find_backbone, use_explicit_paths)
+from mmasvit.analysis import (build_to_count, count_macs, count_model_macs, counting_size,
+                              find_backbone, use_explicit_paths)
 from mmasvit.errors import InputError
 
 
@@ -77,6 +77,7 @@ def test_detectors_that_give_no_maps_are_counted_whole(name, tmp_path):
     # a query more costs more: the transformer is in it
     whole = count_model_macs(model, size, detector=True)
     key = 'num_queries' if name != 'sparse' else 'rpn_head.num_proposals'
+    cfg = detector(name, tmp_path)  # building changed the other
     cfg.merge_from_dict({f'model.{key}': 40})
     assert backbone.count_macs(size) < count_model_macs(
         build_to_count(cfg), size, detector=True) < whole

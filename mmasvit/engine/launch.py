@@ -202,25 +202,32 @@ def measuring(cfg: Config) -> Iterator[None]:
 def training(cfg: Config) -> Iterator[None]:
     """Around a training: alone in its work directory; refused it leaves nothing there.
 
-    Whether a checkpoint fits shows when the model is built, and its Runner's log is open.
-
     Raises:
         InputError: If the run is refused, or another one works there.
     """
-    with alone(cfg):
-        there = set(os.listdir(cfg.work_dir))
-        try:
-            yield
-        except InputError:
-            new = set(os.listdir(cfg.work_dir)) - there
-            # what is written before the first step; with anything else, it had begun
-            before = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
-            before |= {os.path.basename(cfg.filename or ''), DATA_FILE,
-                       MENDED_FOLDER}
-            if is_main_process() and new <= before:
-                for path in (Path(cfg.work_dir, name) for name in new):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            raise
+    with alone(cfg), refusing(cfg):
+        yield
+
+
+@contextmanager
+def refusing(cfg: Config) -> Iterator[None]:
+    """Around a run: one that is refused leaves nothing in its work directory.
+
+    Whether a checkpoint fits shows when the model is built, and its Runner's log is open.
+    A run that had begun keeps all it wrote.
+    """
+    there = set(os.listdir(cfg.work_dir))
+    try:
+        yield
+    except InputError:
+        new = set(os.listdir(cfg.work_dir)) - there
+        # what is written before the first step; with anything else, it had begun
+        before = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
+        before |= {os.path.basename(cfg.filename or ''), DATA_FILE, MENDED_FOLDER}
+        if is_main_process() and new <= before:
+            for path in (Path(cfg.work_dir, name) for name in new):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
 
 
 def leave() -> None:

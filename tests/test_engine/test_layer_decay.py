@@ -138,7 +138,7 @@ def says_zero(rules, module, name, full_name, parameter):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', TRAINING)
-def test_nothing_decays_where_a_shipped_config_says_that_it_does_not(name):
+def test_nothing_decays_where_a_shipped_config_says_so(name):
     cfg = Config.fromfile(CONFIGS / name)
     init_default_scope(cfg.default_scope)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
