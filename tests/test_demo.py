@@ -50,7 +50,8 @@ def test_lines_of_a_real_run_are_understood(tmp_path, by_epoch):
         def compute_metrics(self, results):
             return {'coco/bbox_mAP': 0.25}
 
-    loader = dict(batch_size=2, num_workers=0, dataset=[dict(x=float(i)) for i in range(6)],
+    loader = dict(batch_size=2, num_workers=0, collate_fn=dict(type='default_collate'),
+                  dataset=[dict(x=float(i)) for i in range(6)],
                   sampler=dict(type='DefaultSampler', shuffle=False))
     length = (dict(by_epoch=True, max_epochs=2, val_interval=1) if by_epoch else
               dict(by_epoch=False, max_iters=6, val_interval=3))
