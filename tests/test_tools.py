@@ -320,7 +320,7 @@ class TestBadInput:
             tmp_path, *options)
         options = [word for word in options if 'init_cfg' not in word]
         options.append('model.backbone.init_cfg.checkpoint=nothing.pth')
-        assert 'nothing.pth: no such checkpoint' in fails(
+        assert 'nothing.pth does not exist' in fails(
             'tools/train.py', DETECTOR, '--work-dir', tmp_path, *options)
 
     def test_detect_image(self, tmp_path):

@@ -9,11 +9,10 @@ from typing import Dict, List, Optional, Sequence
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmasvit.engine.preflight import check_checkpoint
 from mmasvit.errors import InputError
+from mmasvit.weights import read_checkpoint
 
 
 def read(path: str) -> dict:
@@ -22,12 +21,7 @@ def read(path: str) -> dict:
     Raises:
         InputError: If it cannot be read or holds no named tensors.
     """
-    check_checkpoint(path)
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    except Exception as error:  # whatever unpickling a damaged file raises
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f'checkpoint {path} cannot be read: {line}') from None
+    checkpoint = read_checkpoint(path)
     if not isinstance(checkpoint, dict) or not _weights(checkpoint):
         raise InputError(f'checkpoint {path} holds no weights')
     return checkpoint

@@ -24,6 +24,7 @@ from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_s
 from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
 from mmasvit.lock import locked
+from mmasvit.weights import read_checkpoint
 
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
 
@@ -146,6 +147,20 @@ def _use_gloo(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False))
 
 
+def _initial_weights(cfg: object) -> Iterator[str]:
+    """The checkpoints on local disks that a model's config names."""
+    if isinstance(cfg, dict):
+        for key, value in cfg.items():
+            if (isinstance(value, str) and os.path.isfile(value)
+                    and (key == 'checkpoint' or key.endswith('_ckpt'))):
+                yield value
+            else:
+                yield from _initial_weights(value)
+    elif isinstance(cfg, (list, tuple)):
+        for value in cfg:
+            yield from _initial_weights(value)
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build the config's Runner.
 
@@ -153,6 +168,8 @@ def build_runner(cfg: Config) -> Runner:
         InputError: If the config names a part, or an argument of one, that does not
             exist. Every other error is one of the part itself.
     """
+    for path in _initial_weights(cfg.get('model')):
+        read_checkpoint(path)  # before a part reads it by a loader that trusts everybody
     try:
         if 'runner_type' in cfg:
             return RUNNERS.build(cfg)

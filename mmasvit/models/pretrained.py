@@ -5,12 +5,12 @@ from typing import Dict, List, Optional
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mmasvit.errors import InputError
 from mmasvit.models.positions import resize_bias_table
 from mmasvit.topology import FAMILY, NUM_STAGES, Topology
+from mmasvit.weights import read_checkpoint
 
 POS_EMBED = 'pos_embed'
 NORM_STRIDES = 'norm_strides'  # which token strides have norms of their own
@@ -196,14 +196,7 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, prefix: Optional[str] 
 
 
 def _read_state(checkpoint: str, map_location: str) -> Dict[str, Tensor]:
-    try:
-        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location)
-    except FileNotFoundError:
-        raise InputError(f'{checkpoint}: no such checkpoint') from None
-    except Exception as error:  # whatever unpickling a damaged file raises
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f'{checkpoint}: not a readable checkpoint ({line})') from None
-    state = loaded
+    state = loaded = read_checkpoint(checkpoint, map_location)
     if isinstance(loaded, dict):
         state = loaded.get('state_dict', loaded.get('model', loaded))
     if not isinstance(state, dict):
