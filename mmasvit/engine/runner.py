@@ -77,6 +77,6 @@ class CarefulRunner(Runner):
         if changed:
             rates = sorted({group['lr'] for group in optimizer.param_groups})
             self.logger.warning(
-                f'The config differs from the checkpoint in {", ".join(changed)}: the run '
-                f'goes on as the config says, with learning rates of {rates[0]:.3g} to '
+                f'The config differs from the checkpoint in {", ".join(changed)}: the '
+                f'run goes on as the config says, with learning rates of {rates[0]:.3g} to '
                 f'{rates[-1]:.3g}.')

@@ -22,9 +22,9 @@ def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str
 
     Position embedding and bias are resized to the model's, a norm is copied to all token
     strides that the model has norms for. Parts that start at zero are zero where the
-    checkpoint has none. Output norms that only one side has are left
-    alone: a classifier has the last stage's, a detector one per level, and each loads
-    the other's checkpoint, also with ``strict=True``.
+    checkpoint holds their block without them. Output norms that only one side has are
+    left alone: a classifier has the last stage's, a detector one per level, and each
+    loads the other's checkpoint, also with ``strict=True``.
 
     ``state_dict`` is the copy that ``load_state_dict`` makes of the caller's dict.
     """
@@ -41,7 +41,8 @@ def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str
     for key, own in own_state.items():
         loaded = state_dict.get(prefix + key)
         if loaded is None and _starts_at_zero(key):
-            state_dict[prefix + key] = torch.zeros_like(own)
+            if prefix + _block_of(key) + 'norm1.weight' in state_dict:
+                state_dict[prefix + key] = torch.zeros_like(own)
         elif loaded is not None and loaded.shape != own.shape and (
                 _shapes_fit(key, loaded, own)):
             state_dict[prefix + key] = _resize(key, loaded, own)
@@ -90,6 +91,10 @@ def _is_bias_table(key: str) -> bool:
 
 def _starts_at_zero(key: str) -> bool:
     return _is_bias_table(key) or '.conv_pos_embed.' in key
+
+
+def _block_of(key: str) -> str:
+    return re.match(r'stages\.\d+\.blocks\.\d+\.', key)[0]
 
 
 def _resize(key: str, loaded: Tensor, own: Tensor) -> Tensor:

@@ -182,10 +182,11 @@ def test_root_category_without_objects_does_no_harm(tmp_path):
 
 
 def test_counts_are_those_of_a_loop(tmp_path):
-    coco = sound(images=30)
+    coco = sound(images=100)
     rng = np.random.default_rng(0)
     for row in coco['annotations']:
-        row['bbox'] = [float(value) for value in rng.uniform(-30, 70, 4)]
+        row['bbox'] = [float(value) for value in rng.uniform(
+            (-30, -30, -3, -3), (WIDTH + 9, HEIGHT + 9, 30, 30))]
     seen = view(tmp_path, coco)
     kept = []
     for row in coco['annotations']:

@@ -46,6 +46,17 @@ def test_a_part_is_not_left_out_silently(options):
 
 
 @each_part
+def test_a_few_tensors_leave_the_parts_alone(options):
+    """As of adapters, which are loaded on top of what is there."""
+    backbone = trained(**options)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    name = 'stages.0.blocks.0.attn.proj.weight'
+    backbone.load_state_dict({name: before[name] + 1}, strict=False)
+    for other, value in backbone.state_dict().items():
+        assert torch.equal(value, before[other] + 1 if other == name else before[other])
+
+
+@each_part
 def test_a_pretrained_file_without_the_parts(options, tmp_path, log):
     plain = build(pretrain_img_size=64)
     torch.save(plain.state_dict(), tmp_path / 'plain.pth')

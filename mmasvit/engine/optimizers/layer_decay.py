@@ -86,8 +86,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 group['lr'] = group.get('lr', self.base_lr) * scale
         if depth_of:
             rates = sorted({group['lr'] for group in params})
-            print_log(f'layer decay {self.decay_rate}: learning rates from {rates[0]:.3g} '
-                      f'to {rates[-1]:.3g}', logger='current')
+            print_log(f'layer decay {self.decay_rate}: learning rates from '
+                      f'{rates[0]:.3g} to {rates[-1]:.3g}', logger='current')
 
     def _apply_custom_keys(self, group: dict, name: str) -> None:
         """Of keys that are part of a name, the longest with a setting decides on it."""
