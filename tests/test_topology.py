@@ -119,7 +119,7 @@ def test_damaged_text_gives_one_line(text, named):
     (dict(embed_dims=None), 'embed_dims'),
 ])
 def test_fields_are_checked(change, named):
-    with pytest.raises(InputError, match=f'topology: {named}'):
+    with pytest.raises(InputError, match=f'topology: (each of )?{named} must '):
         replace(FAMILY['seed'], **change)
 
 

@@ -85,12 +85,14 @@ def test_a_killed_study_goes_on_and_ends_alike(config, tmp_path):
     while (not ledger.exists() or len(ledger.read_bytes().splitlines()) < 3
            ) and time.time() < deadline:
         time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGSTOP)  # or it might end before the other asks
     other = run(config, killed)
     assert other.returncode == 2 and other.stderr == (
         f'error: another run works in {killed}; wait for its end, or choose another work '
         'directory\n')
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    os.killpg(process.pid, signal.SIGCONT)  # its orphans leave by themselves
     before = ledger.read_bytes()
     assert not (killed / 'study.csv').exists()
     done = run(config, killed, '--resume')
