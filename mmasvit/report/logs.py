@@ -1,4 +1,5 @@
 """What a training left behind: its config, its checkpoint, and curves of its logs."""
+import json
 import math
 import re
 import shlex
@@ -14,7 +15,6 @@ from mmasvit.errors import InputError
 from mmasvit.report import charts
 from mmasvit.report.page import (Block, Chart, Charts, Commands, Section, duration,
                                  table_of)
-from mmasvit.visualization import read_scalars
 
 _NO_METRICS = ('data_time', 'time', 'step', 'memory', 'iter', 'epoch')
 Rows = List[Dict[str, float]]
@@ -55,7 +55,8 @@ def read_log(work_dir: Path) -> Rows:
     """
     rows: Rows = []
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        new = read_scalars(path)
+        new = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()
+               if line.strip()]
         first = next((row['iter'] for row in new if 'loss' in row), None)
         if first is None:
             continue  # a test or a run that was stopped at once
