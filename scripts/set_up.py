@@ -9,6 +9,7 @@ broken is found and installed again.
 ``MAX_JOBS`` bounds the number of compilers that run at a time.
 """
 # An older Python 3 has to get as far as check_python: no syntax beyond Python 3.6 here.
+import argparse
 import fcntl
 import os
 import re
@@ -329,4 +330,5 @@ def main():
 
 
 if __name__ == '__main__':
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help installs nothing
     sys.exit(main())
