@@ -10,22 +10,27 @@ only smaller; it reproduces nothing of the paper.
 _base_ = './cascade_asvit_tiny.py'
 
 classes = ('circle', 'triangle', 'square', 'star', 'cross')
-max_epochs = 1
+max_epochs, images_per_epoch = 2, 4500  # of 6000: minutes are short
 
 num_classes = len(classes)
 model = dict(
     backbone=dict(init_cfg=dict(
         type='Pretrained', prefix='backbone.',
-        checkpoint='work_dirs/asvit_tiny_shapes/epoch_8.pth')),
+        checkpoint='work_dirs/asvit_tiny_shapes/epoch_14.pth')),
     roi_head=dict(
         bbox_head=[dict(head, num_classes=num_classes)
                    for head in _base_.model.roi_head.bbox_head],
-        mask_head=dict(num_classes=num_classes)))
+        mask_head=dict(num_classes=num_classes)),
+    # an image has few objects: half the proposals and samples are a fifth of the time
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=200, max_per_img=100),
+        rcnn=[dict(stage, sampler=dict(stage.sampler, num=24))
+              for stage in _base_.model.train_cfg.rcnn]))
 
 # images are 256 px already, and look alike whichever way up
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='RandomFlip', prob=[0.25, 0.25, 0.25],
          direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs'),
@@ -39,7 +44,10 @@ test_pipeline = [
 ]
 data_root = 'data/shapes/'
 dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **dataset))
+train_dataloader = dict(
+    sampler=dict(_delete_=True, type='mmengine.StreamSampler',
+                 images_per_epoch=images_per_epoch),
+    dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
