@@ -3,7 +3,7 @@
 Importing this package registers everything it brings; a config does so with
 ``custom_imports = dict(imports=['mmasvit'])``.
 """
-from mmasvit import complexity, datasets, engine, models
+from mmasvit import adaptive, complexity, datasets, engine, models
 from mmasvit.engine.hooks import ElasticTokenHook
 from mmasvit.models import AsViT
 from mmasvit.registration import register_all
@@ -12,5 +12,5 @@ from mmasvit.version import __version__
 
 register_all()
 
-__all__ = ['AsViT', 'ElasticTokenHook', 'Topology', 'complexity', 'datasets', 'engine',
-           'models', '__version__']
+__all__ = ['AsViT', 'ElasticTokenHook', 'Topology', 'adaptive', 'complexity', 'datasets',
+           'engine', 'models', '__version__']

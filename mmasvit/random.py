@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     IMAGES = 5  # which images of a source are used
     PROPOSAL = 6  # topologies of a search
     WALK = 8  # random scaling
+    TOKEN_STRIDES = 17  # at which a step of ReViT's training is
+    ASSIGNMENT = 18  # random strides, and which labelled images are held out
 
 
 def generator(purpose: Purpose, *key: int) -> torch.Generator:

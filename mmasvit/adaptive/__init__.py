@@ -1,0 +1,3 @@
+from mmasvit.adaptive.revit import ReViT
+
+__all__ = ['ReViT']
