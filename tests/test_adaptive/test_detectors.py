@@ -1,14 +1,11 @@
 """Detectors of several families as a ReViT."""
-import sys
-from pathlib import Path
-
+import detectors
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 from revits import STRIDES, Brightness, assigner
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
-import detectors  # noqa: E402
+import mmasvit  # noqa: F401
 
 
 @pytest.mark.parametrize('name', ['fcos', 'dino', 'mask_rcnn'])
@@ -22,8 +19,7 @@ def test_losses_at_all_strides_and_predictions_per_image(name, tmp_path):
     torch.manual_seed(0)
     revit = MODELS.build(dict(type='ReViT', model=cfg.model, assigner=own))
     revit.init_weights()
-    with torch.no_grad():  # positions where there are two pixels are none of the norms
-        data = revit.train().data_preprocessor(detectors.batch(), True)
+    data = revit.train().data_preprocessor(detectors.batch(), True)
     losses = revit(**data, mode='loss')
     assert {key.split('.')[0] for key in losses} == {'s16', 's8', 's4'}
     assert {key for key in losses if 'distill' in key} == {
@@ -32,6 +28,8 @@ def test_losses_at_all_strides_and_predictions_per_image(name, tmp_path):
     assert total.isfinite()
     total.backward()
     for key, parameter in revit.backbone.named_parameters():
+        if name == 'fcos' and key.startswith('norm0'):
+            continue  # its neck begins with the next
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key
 
     revit.eval().assigner.model = Brightness()
