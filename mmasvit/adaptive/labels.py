@@ -1,13 +1,12 @@
 """Token-length labels: the coarsest stride that is good enough for an image."""
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Dict, List, Sequence, Union
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from mmasvit.arguments import one_of
-from mmasvit.errors import InputError
 from mmasvit.report.quiet import quiet
 
 FALLBACKS = ('finest', 'coarsest', 'drop')
@@ -74,11 +73,11 @@ class Matches:
         return float(np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.).mean())
 
 
-def match(annotations, found: Sequence[dict], kind: str = 'bbox') -> Dict[int, Matches]:
+def match(annotations: COCO, found: Sequence[dict], kind: str = 'bbox') -> Dict[int, Matches]:
     """Match detections with objects by pycocotools' own rules.
 
     Args:
-        annotations: A ``pycocotools.coco.COCO``.
+        annotations: The objects.
         found: Detections in COCO's results format.
         kind: ``'bbox'`` or ``'segm'``.
 
@@ -100,10 +99,19 @@ def match(annotations, found: Sequence[dict], kind: str = 'bbox') -> Dict[int, M
     ) for number, own in parts.items()}
 
 
-def evaluate(annotations, found: Sequence[dict], kind: str):
+def average_precision(annotations: COCO, found: Sequence[dict], kind: str,
+                      images: Sequence[int]) -> float:
+    """COCO's AP over some of the images, arguments as of :func:`match`."""
+    with quiet():
+        evaluation = evaluate(annotations, found, kind, images)
+        evaluation.accumulate()
+        evaluation.summarize()
+    return float(evaluation.stats[0])
+
+
+def evaluate(annotations: COCO, found: Sequence[dict], kind: str,
+             images: Optional[Sequence[int]] = None) -> COCOeval:
     """A ``COCOeval`` after its ``evaluate``, of detections that may be none."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
     with quiet():
         if found:
             # loadRes writes into the entries it is given
@@ -113,6 +121,8 @@ def evaluate(annotations, found: Sequence[dict], kind: str):
             results.dataset = dict(annotations.dataset, annotations=[])
             results.createIndex()
         evaluation = COCOeval(annotations, results, kind)
+        if images is not None:
+            evaluation.params.imgIds = list(images)
         evaluation.evaluate()
     return evaluation
 
@@ -144,28 +154,3 @@ def best_threshold(matches: Sequence[Matches]) -> float:
     last_of_ties = np.append(scores[1:] < scores[:-1], True)
     best = np.where(last_of_ties, f1, -1.).argmax()
     return float(scores[best])
-
-
-def read_labels(path: Union[str, Path], checkpoint: str = '') -> dict:
-    """Read a label file.
-
-    Args:
-        path: The file.
-        checkpoint: Digest of the checkpoint that the labels must be of. Defaults to any.
-
-    Raises:
-        InputError: If it cannot be read, or is of another model.
-    """
-    try:
-        labels = json.loads(Path(path).read_text(encoding='utf-8'))
-        found = labels['checkpoint']
-        labels['token_strides'], labels['images'].items()
-    except OSError as error:
-        raise InputError(f'labels {path}: {error.strerror}') from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f'labels {path}: not a file of '
-                         'tools/label_token_lengths.py') from None
-    if checkpoint and found != checkpoint:
-        raise InputError(f'labels {path} are of another model: of the checkpoint '
-                         f'{found[:12]}, not {checkpoint[:12]}')
-    return labels

@@ -3,7 +3,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import torch
 from mmengine.config import Config
@@ -52,15 +52,20 @@ def build_loader(loader: dict, batch_size: int = 1) -> DataLoader:
 
 def timed(model: nn.Module, batch: dict) -> Tuple[list, float]:
     """What a model says of a batch, and the seconds it took."""
+    return timed_call(lambda: model.test_step(batch), model)
+
+
+def timed_call(call: Callable[[], object], model: nn.Module) -> Tuple[object, float]:
+    """What a call of a model gives, and the seconds it took."""
     gpu = next(model.parameters()).is_cuda
     if gpu:
         torch.cuda.synchronize()
     start = time.perf_counter()
     with torch.no_grad():
-        samples = model.test_step(batch)
+        result = call()
     if gpu:
         torch.cuda.synchronize()
-    return samples, time.perf_counter() - start
+    return result, time.perf_counter() - start
 
 
 def device_name(model: nn.Module) -> str:

@@ -9,8 +9,9 @@ from helpers import make_coco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mmasvit.adaptive.label_file import read_labels
 from mmasvit.adaptive.labels import (Matches, best_threshold, classification_labels,
-                                     detection_labels, match, read_labels)
+                                     detection_labels, match)
 from mmasvit.errors import InputError
 
 

@@ -1,0 +1,63 @@
+"""Draw accuracy over cost of a ReViT: fixed strides, assigner, oracle and control.
+
+Every held-out image is run alone at every stride, once. From that follow the scores of
+every choice: the fixed strides, the assigner's at several biases (if the config has one),
+the oracle's, who knows the labels, and the control's, who has the assigner's strides for
+other images at random. An assigner that does not beat the control knows nothing.
+"""
+import argparse
+from pathlib import Path
+from typing import List, Optional
+
+import _cli
+
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = _cli.Parser(description=__doc__)
+    _cli.add_config_arguments(parser, "config of a ReViT, with an assigner or without")
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('--work-dir', required=True, metavar='D',
+                        help='folder for budgets.csv and budgets.png')
+    parser.add_argument('--labels', metavar='FILE.json', help='label file that the '
+                        'assigner was trained with: its images are left out, but for '
+                        'those that were held out of its training')
+    parser.add_argument('--seed', type=int, default=0, metavar='S',
+                        help="of the control's assignments (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure, print the table, write it and the figure."""
+    from mmasvit.adaptive.budgets import curves, plot, rows
+    from mmasvit.adaptive.label_file import read_labels
+    from mmasvit.adaptive.measure import check_revit, costs_of, measure
+    from mmasvit.engine import launch, preflight
+    from mmasvit.files import TableFile
+    from mmasvit.report.inference import digest
+    cfg = launch.load_config(args.config, args.cfg_options)
+    check_revit(cfg)
+    preflight.check_seed(dict(seed=args.seed))
+    preflight.check_checkpoint(args.checkpoint)
+    trained = set()
+    if args.labels:
+        given = read_labels(args.labels, digest(Path(args.checkpoint)))['images']
+        trained = {name for name, one in given.items() if one['part'] == 'train'}
+    preflight.check_writable(args.work_dir)
+    measured = measure(cfg, Path(args.checkpoint), trained)
+    points = curves(measured.token_strides, costs_of(cfg, measured), measured.score,
+                    measured.best(), measured.log_probabilities, seed=args.seed)
+    table = rows(points, measured.token_strides)
+    TableFile(Path(args.work_dir, 'budgets.csv'), list(table[0]), table)
+    plot(points, measured.what, Path(args.work_dir, 'budgets.png'))
+    print(f'{len(measured.ids)} images of {measured.source}, {measured.device}')
+    print(f'{"":>10} {"setting":>8} {measured.what:>15} {"GMACs":>9} {"ms":>8}  shares at '
+          f'strides {", ".join(map(str, measured.token_strides))}')
+    for one in points:
+        shares = ' '.join(f'{share:5.1%}' for share in one.shares)
+        print(f'{one.kind:>10} {one.setting:8g} {one.score:15.4f} {one.macs / 1e9:9.4f} '
+              f'{one.seconds * 1e3:8.2f}  {shares}')
+
+
+if __name__ == '__main__':
+    _cli.run(main, parse_args())
