@@ -33,32 +33,6 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def check_out_of_sample(cfg, measured) -> str:
-    """Say of which images the labels are.
-
-    Raises:
-        InputError: If one is among those of the config's training.
-    """
-    import os
-
-    from mmasvit.adaptive.measure import ids_of
-    from mmasvit.errors import InputError
-    from mmasvit.report.inference import build_loader
-    what = f'{len(measured.ids)} images of {measured.source}'
-    if not cfg.get('train_dataloader'):
-        return f'{what}; the config does not say what the model was trained on'
-    try:
-        trained = ids_of(build_loader(cfg.train_dataloader).dataset).values()
-    except FileNotFoundError:
-        return f'{what}; the images of training are not here to compare with'
-    real = {os.path.realpath(path) for path in trained if path}
-    both = [path for path in measured.paths if os.path.realpath(path) in real]
-    if both:
-        raise InputError(f'{len(both)} of the {what} are also in train_dataloader, such '
-                         f'as {both[0]}: their labels would say what was learnt by heart')
-    return f'{what}, none of them among the {len(real)} of train_dataloader'
-
-
 def write_config(path: Path, cfg, labels: dict, args: argparse.Namespace) -> None:
     """Write the assigner's config beside the labels."""
     from mmasvit.adaptive.label_file import assigner_config, histogram
@@ -81,7 +55,7 @@ def write_config(path: Path, cfg, labels: dict, args: argparse.Namespace) -> Non
 def main(args: argparse.Namespace) -> None:
     """Measure, label, print the histogram, and write both files."""
     from mmasvit.adaptive.label_file import histogram, label_entries
-    from mmasvit.adaptive.measure import check_revit, measure
+    from mmasvit.adaptive.measure import check_revit, measure, out_of_sample
     from mmasvit.arguments import number, whole_number
     from mmasvit.engine import launch, preflight
     from mmasvit.files import write_json
@@ -95,8 +69,8 @@ def main(args: argparse.Namespace) -> None:
     out = Path(args.out)
     preflight.check_writable(str(out.parent))
     cfg.model.assigner = None  # labels do not depend on one
+    source = out_of_sample(cfg)
     measured = measure(cfg, Path(args.checkpoint))
-    source = check_out_of_sample(cfg, measured)
     labels = dict(
         checkpoint=digest(Path(args.checkpoint)), token_strides=measured.token_strides,
         source=source, rule=(

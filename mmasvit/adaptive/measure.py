@@ -10,7 +10,7 @@ from typing import Callable, Collection, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import METRICS
+from mmengine.registry import METRICS, init_default_scope
 from pycocotools.coco import COCO
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
@@ -87,6 +87,42 @@ def check_revit(cfg: Config) -> None:
                          f'{kind!r}')
 
 
+def held_out_loader(cfg: Config) -> str:
+    """Name of the loader of held-out images; :class:`InputError` if there is none."""
+    if analysis.is_detector(cfg):
+        return held_out(cfg)[0]
+    for name in ('val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            return name
+    raise InputError('the config has no held-out data')
+
+
+def out_of_sample(cfg: Config) -> str:
+    """Say which images are held out.
+
+    Raises:
+        InputError: If one is among those of the config's training, or there are none.
+    """
+    name = held_out_loader(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    with quiet():
+        check_data(cfg, (name, ), images=False)
+    paths = list(ids_of(inference.build_loader(cfg[name]).dataset).values())
+    what = f'{len(paths)} images of {name}'
+    if not cfg.get('train_dataloader'):
+        return f'{what}; the config does not say what the model was trained on'
+    try:
+        trained = ids_of(inference.build_loader(cfg.train_dataloader).dataset).values()
+    except FileNotFoundError:
+        return f'{what}; the images of training are not here to compare with'
+    real = {os.path.realpath(path) for path in trained if path}
+    both = [path for path in paths if os.path.realpath(path) in real]
+    if both:
+        raise InputError(f'{len(both)} of the {what} are also in train_dataloader, such '
+                         f'as {both[0]}: their labels would say what was learnt by heart')
+    return f'{what}, none of them among the {len(real)} of train_dataloader'
+
+
 def measure(cfg: Config, checkpoint: Path, without: Collection[str] = ()) -> Measured:
     """Run a checkpoint on its config's held-out images, one by one, at every stride.
 
@@ -99,11 +135,7 @@ def measure(cfg: Config, checkpoint: Path, without: Collection[str] = ()) -> Mea
         InputError: If the model is none, or the data or the checkpoint do not fit.
     """
     check_revit(cfg)
-    detector = analysis.is_detector(cfg)
-    name = held_out(cfg)[0] if detector else next(
-        (one for one in ('val_dataloader', 'test_dataloader') if cfg.get(one)), None)
-    if name is None:
-        raise InputError('the config has no held-out data')
+    detector, name = analysis.is_detector(cfg), held_out_loader(cfg)
     with quiet():
         check_data(cfg, (name, ))
     model = inference.load_model(cfg, checkpoint, name)
