@@ -45,12 +45,17 @@ def main(args: argparse.Namespace) -> None:
         trained = {name for name, one in given.items() if one['part'] == 'train'}
     preflight.check_writable(args.work_dir)
     measured = measure(cfg, Path(args.checkpoint), trained)
-    points = curves(measured.token_strides, costs_of(cfg, measured), measured.score,
-                    measured.best(), measured.log_probabilities, seed=args.seed)
+    costs = costs_of(cfg, measured)
+    points = curves(measured.token_strides, costs, measured.score, measured.best(),
+                    measured.log_probabilities, seed=args.seed)
     table = rows(points, measured.token_strides)
     TableFile(Path(args.work_dir, 'budgets.csv'), list(table[0]), table)
     plot(points, measured.what, Path(args.work_dir, 'budgets.png'))
     print(f'{len(measured.ids)} images of {measured.source}, {measured.device}')
+    if measured.log_probabilities is not None:
+        coarsest = measured.token_strides[0]
+        print(f'the assigner costs {costs.assigner_macs / costs.macs[:, 0].mean():.1%} of '
+              f'the model at stride {coarsest}: above some 3 % it eats what it saves')
     print(f'{"":>10} {"setting":>8} {measured.what:>15} {"GMACs":>9} {"ms":>8}  shares at '
           f'strides {", ".join(map(str, measured.token_strides))}')
     for one in points:

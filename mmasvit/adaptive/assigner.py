@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 from mmasvit.arguments import number, whole_number
 from mmasvit.engine.checkpoints import check_fit, read
+from mmasvit.engine.launch import load_config
 from mmasvit.errors import InputError
+
+IMG_SIZE = 64
 
 
 class Assigner(nn.Module):
@@ -20,10 +23,14 @@ class Assigner(nn.Module):
     Args:
         token_strides: What to choose from; the classes in this order.
         data_preprocessor: Of the model that it serves.
-        model: Config of a classifier of mmpretrain with a class per stride.
+        config: Config file that it was trained with, as
+            ``tools/label_token_lengths.py`` writes it: its ``model`` and ``img_size``.
+        model: In place of ``config``: the classifier of mmpretrain, with a class per
+            stride.
         checkpoint: Its weights. Defaults to none: they must come with the checkpoint of
             the whole.
-        img_size: Side in pixels that images are shrunk to. Defaults to 64.
+        img_size: Side in pixels that images are shrunk to. Defaults to what ``config``
+            says, or else 64.
         bias: Added to the log probability of each stride before the likeliest is taken;
             it moves the mean cost. Defaults to zeros.
 
@@ -31,12 +38,18 @@ class Assigner(nn.Module):
         InputError: If the classifier has another number of classes, another
             normalisation, or its checkpoint does not fit.
     """
-    ARGUMENTS = ('model', 'checkpoint', 'img_size', 'bias')
+    ARGUMENTS = ('config', 'model', 'checkpoint', 'img_size', 'bias')
 
     def __init__(self, token_strides: Sequence[int], data_preprocessor: nn.Module,
-                 model: dict, checkpoint: Optional[str] = None, img_size: int = 64,
+                 config: Optional[str] = None, model: Optional[dict] = None,
+                 checkpoint: Optional[str] = None, img_size: Optional[int] = None,
                  bias: Optional[Sequence[float]] = None):
         super().__init__()
+        if (config is None) == (model is None):
+            raise InputError('assigner: give either config or model')
+        if config is not None:
+            model, trained_size = _read_config(config)
+            img_size = img_size or trained_size
         self.token_strides = tuple(token_strides)
         # its parts are mmpretrain's, whatever the scope of the model that it serves
         self.model = MODELS.build({'_scope_': 'mmpretrain', **model})
@@ -49,7 +62,7 @@ class Assigner(nn.Module):
         if own != theirs:
             raise InputError(f'assigner: it normalises images by {own}, the model by '
                              f'{theirs}')
-        self.img_size = whole_number('assigner: img_size', img_size, 1)
+        self.img_size = whole_number('assigner: img_size', img_size or IMG_SIZE, 1)
         self.set_bias(bias or [0.] * len(self.token_strides))
         self.trained = checkpoint is not None
         if self.trained:
@@ -94,6 +107,14 @@ class Assigner(nn.Module):
         scores = self.log_probabilities(inputs, data_samples)
         best = (scores + scores.new_tensor(self.bias)).argmax(1)
         return [self.token_strides[i] for i in best.tolist()]
+
+
+def _read_config(path: str) -> Tuple[dict, Optional[int]]:
+    """Model and size of images of an assigner's own config."""
+    cfg = load_config(path)
+    if not isinstance(cfg.get('model'), dict):
+        raise InputError(f'assigner: config {path} has no model')
+    return cfg.model, cfg.get('img_size')
 
 
 def _normalisation(preprocessor: nn.Module) -> Tuple[object, ...]:

@@ -80,7 +80,7 @@ class ReViT(BaseModel):
             self.distill = from_dict(Distillation, 'ReViT: distill', distill)
         self.assigner = None
         if assigner is not None:
-            known_keys('ReViT: assigner', assigner, Assigner.ARGUMENTS, ['model'])
+            known_keys('ReViT: assigner', assigner, Assigner.ARGUMENTS)
             self.assigner = Assigner(strides, model.data_preprocessor, **assigner)
         self.test_cfg = known_keys('ReViT: test_cfg', test_cfg, ['token_stride'])
         if self.test_cfg.get('token_stride') is not None:

@@ -197,6 +197,8 @@ def test_two_processes_step_as_one_with_both_halves(tmp_path):
      'normalises images by'),
     (dict(assigner=assigner(checkpoint='none.pth')), 'none.pth'),
     (dict(assigner=dict(size=3)), 'unknown size'),
+    (dict(assigner=dict(bias=(0, 0, 0))), 'either config or model'),
+    (dict(assigner=dict(config='none.py')), 'none.py does not exist'),
 ])
 def test_bad_input_is_one_line(wrong, line):
     init_default_scope('mmpretrain')
