@@ -9,7 +9,9 @@ from shipped import (build, classifier_batch, detector_batch, elastic_hooks,
 from mmasvit import ElasticTokenHook
 from mmasvit.paper import TABLE_6, TABLE_6_EPOCHS
 
-CONFIGS = sorted(path.name for path in (ROOT / 'configs').glob('*asvit*.py'))
+ALL = sorted(path.name for path in (ROOT / 'configs').glob('*asvit*.py'))
+REVITS = [name for name in ALL if name.startswith('revit')]
+CONFIGS = [name for name in ALL if name not in REVITS]
 DETECTORS = [name for name in CONFIGS if name.startswith('cascade')]
 CLASSIFIERS = [name for name in CONFIGS if name not in DETECTORS]
 # the same model as another config that is trained; a test below makes sure of it
@@ -36,7 +38,7 @@ def test_detector_trains(name):
     assert without_gradient(model) == []
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('name', ALL)
 def test_docstring_says_how_to_run_it(name):
     head = (ROOT / 'configs' / name).read_text().split('"""')[1]
     assert f'configs/{name}' in head
@@ -56,6 +58,20 @@ def test_elastic_config_is_its_base_with_a_schedule(name):
         model.backbone.pop('init_cfg', None)  # the checkpoint of an elastic classifier
     assert cfg.model == base.model and cfg.optim_wrapper == base.optim_wrapper
     assert cfg.param_scheduler == base.param_scheduler
+
+
+@pytest.mark.parametrize('name', [n for n in REVITS if 'imagenette' not in n])
+def test_revit_config_is_its_base_as_a_revit(name):
+    cfg = Config.fromfile(ROOT / 'configs' / name)
+    base = Config.fromfile(ROOT / 'configs' / name.removeprefix('revit_'))
+    model = cfg.model.model
+    assert model.backbone.pop('resample_outputs', True) == ('cascade' in name)
+    for one in (model, base.model):
+        one.backbone.pop('init_cfg', None)
+    assert model == base.model and cfg.optim_wrapper == base.optim_wrapper
+    init_default_scope(cfg.default_scope)
+    revit = MODELS.build(cfg.model)
+    assert revit.token_strides == revit.backbone.token_strides == (16, 8, 4)
 
 
 @pytest.mark.parametrize('row, row_of_table', list(zip(

@@ -153,6 +153,7 @@ def plot(points: Sequence[Point], what: str, out_file) -> None:
     figure, both = subplots(1, 2, figsize=(11, 4.5), sharey=True)
     styles = dict(fixed=('C0', 'o', ''), oracle=('C2', '*', ''),
                   assigner=('C1', '.', '-'), control=('grey', '.', '--'))
+    # numbers beside the fixed strides say which they are
     for axes, attribute, scale, label in ((both[0], 'macs', 1e-9, 'GMACs an image'),
                                           (both[1], 'seconds', 1e3, 'ms an image')):
         for kind, (color, marker, line) in styles.items():
@@ -165,12 +166,14 @@ def plot(points: Sequence[Point], what: str, out_file) -> None:
                               markersize=12 if kind == 'oracle' else 7, capsize=2)
         for one in points:
             if one.kind == 'fixed':
-                axes.annotate(f'stride {one.setting:g}',
+                axes.annotate(f'{one.setting:g}',
                               (getattr(one, attribute) * scale, one.score),
-                              textcoords='offset points', xytext=(6, -12), fontsize=8)
+                              textcoords='offset points', xytext=(0, 8), ha='center',
+                              fontsize=8)
         axes.set(xlabel=f'{label}, mean')
         axes.grid(alpha=0.3)
     both[0].set_ylabel(what)
+    both[0].margins(y=0.1)
     handles, labels = both[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=4)
     save_figure(figure, out_file)

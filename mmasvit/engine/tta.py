@@ -56,9 +56,9 @@ def _box_merger(cfg: Config) -> dict:
 
         def test_step(self, data: dict) -> list:
             """Test without the mask head, which mmdet cannot run on mirror images."""
-            roi_head = getattr(self.module, 'roi_head', None)
-            if getattr(roi_head, 'mask_head', None) is not None:
-                roi_head.mask_head = None  # its weights were loaded and checked
+            for part in self.module.modules():  # the detector may be inside a ReViT
+                if getattr(part, 'mask_head', None) is not None:
+                    part.mask_head = None  # its weights were loaded and checked
             return super().test_step(data)
 
         def merge_preds(self, data_samples_list: List[list]) -> list:
