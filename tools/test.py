@@ -55,13 +55,13 @@ def main(args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     launch.prepare(cfg, args)
     checkpoints.settle_classes(cfg, checkpoint, args.checkpoint)
-    preflight.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check,
-                         order=checkpoints.classes_of(checkpoint))
-    if args.show or args.show_dir:
-        draw(cfg, args)
-    if args.tta:
-        use_tta(cfg)
     with launch.refusing(cfg):
+        preflight.check_data(cfg, ('test_dataloader', ), images=not args.no_data_check,
+                             order=checkpoints.classes_of(checkpoint))
+        if args.show or args.show_dir:
+            draw(cfg, args)
+        if args.tta:
+            use_tta(cfg)
         runner = launch.build_runner(cfg)
         checkpoints.check_fit(runner.model, checkpoint, args.checkpoint)
         if args.out:
