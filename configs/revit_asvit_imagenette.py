@@ -3,8 +3,9 @@
     python tools/train.py configs/revit_asvit_imagenette.py
 
 The photographs lie in ``<data_root>/train/<class>/`` and ``<data_root>/val/<class>/``, at
-160 px; elsewhere than below: ``--cfg-options data_root=...`` does not reach the loaders,
-``train_dataloader.dataset.data_root=...`` and ``val_dataloader.dataset.data_root=...`` do.
+160 px. Where they lie elsewhere, ``--cfg-options`` takes
+``train_dataloader.dataset.data_root=...``, and the same of the val_dataloader and the
+test_dataloader; ``data_root=...`` does not reach them.
 """
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)

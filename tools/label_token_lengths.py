@@ -26,9 +26,9 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument('--fallback', default='finest',
                         choices=('finest', 'coarsest', 'drop'), help='label of an image '
                         'that a classifier never gets right (default: %(default)s)')
-    parser.add_argument('--img-size', type=int, default=64, metavar='PX', help='side that '
-                        'the assigner sees images at (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, metavar='S', help="of the part "
+    parser.add_argument('--img-size', type=int, default=64, metavar='PX', help='side '
+                        'that the assigner sees images at (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, metavar='S', help='of the part '
                         'that is kept aside, and of the training (default: %(default)s)')
     return parser.parse_args(argv)
 

@@ -15,7 +15,7 @@ import _cli
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = _cli.Parser(description=__doc__)
-    _cli.add_config_arguments(parser, "config of a ReViT, with an assigner or without")
+    _cli.add_config_arguments(parser, 'config of a ReViT, with an assigner or without')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument('--work-dir', required=True, metavar='D',
                         help='folder for budgets.csv and budgets.png')
@@ -54,10 +54,11 @@ def main(args: argparse.Namespace) -> None:
     print(f'{len(measured.ids)} images of {measured.source}, {measured.device}')
     if measured.log_probabilities is not None:
         coarsest = measured.token_strides[0]
-        print(f'the assigner costs {costs.assigner_macs / costs.macs[:, 0].mean():.1%} of '
+        share = costs.assigner_macs / costs.macs[:, 0].mean()
+        print(f'the assigner costs {share:.1%} of '
               f'the model at stride {coarsest}: above some 3 % it eats what it saves')
-    print(f'{"":>10} {"setting":>8} {measured.what:>15} {"GMACs":>9} {"ms":>8}  shares at '
-          f'strides {", ".join(map(str, measured.token_strides))}')
+    print(f'{"":>10} {"setting":>8} {measured.what:>15} {"GMACs":>9} {"ms":>8}  shares '
+          f'at strides {", ".join(map(str, measured.token_strides))}')
     for one in points:
         shares = ' '.join(f'{share:5.1%}' for share in one.shares)
         print(f'{one.kind:>10} {one.setting:8g} {one.score:15.4f} {one.macs / 1e9:9.4f} '

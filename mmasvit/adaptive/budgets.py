@@ -133,7 +133,8 @@ def curves(token_strides: Sequence[int], costs: Costs,
     return points
 
 
-def rows(points: Sequence[Point], token_strides: Sequence[int]) -> List[Dict[str, object]]:
+def rows(points: Sequence[Point], token_strides: Sequence[int]
+         ) -> List[Dict[str, object]]:
     """The points as rows of a table."""
     return [dict(kind=one.kind, setting=one.setting, score=one.score, spread=one.spread,
                  gmacs=one.macs / 1e9, seconds=one.seconds,

@@ -73,7 +73,8 @@ class Matches:
         return float(np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.).mean())
 
 
-def match(annotations: COCO, found: Sequence[dict], kind: str = 'bbox') -> Dict[int, Matches]:
+def match(annotations: COCO, found: Sequence[dict], kind: str = 'bbox'
+          ) -> Dict[int, Matches]:
     """Match detections with objects by pycocotools' own rules.
 
     Args:

@@ -18,7 +18,8 @@ LABEL, SWEEP = 'tools/label_token_lengths.py', 'tools/sweep_budgets.py'
 
 
 def write_config(path, model, **others):
-    Config(dict(custom_imports=dict(imports=['mmasvit']), model=model, **others)).dump(path)
+    imports = dict(imports=['mmasvit'])
+    Config(dict(custom_imports=imports, model=model, **others)).dump(path)
 
 
 @pytest.fixture(scope='module')
@@ -71,8 +72,9 @@ def test_labels_are_by_id_and_say_where_they_come_from(labelled):
         assert one['label'] == expected
     assert {one['part'] for one in images.values()} == {'train', 'val'}
     assert 'none of them among the 8 of train_dataloader' in printed
+    backwards = ','.join(map(str, range(23, -1, -1)))
     label(folder, '--cfg-options', 'val_dataloader.batch_size=1',
-          'val_dataloader.dataset.indices=[' + ','.join(map(str, range(23, -1, -1))) + ']',
+          f'val_dataloader.dataset.indices=[{backwards}]',
           out='again.json')
     assert json.loads((folder / 'again.json').read_text())['images'] == images
 

@@ -34,7 +34,8 @@ def detections(annotations, jitter, seed=0, extra=2):
     """Objects shifted by some pixels, and boxes where there are none."""
     rng, found = np.random.default_rng(seed), []
     for one in annotations.dataset['annotations']:
-        box = np.array(one['bbox']) + np.append(rng.integers(-jitter, jitter + 1, 2), [0, 0])
+        shift = rng.integers(-jitter, jitter + 1, 2)
+        box = np.array(one['bbox']) + np.append(shift, [0, 0])
         found.append(dict(image_id=one['image_id'], category_id=one['category_id'],
                           bbox=box.tolist(), score=float(rng.uniform(0.3, 1))))
     for image in annotations.getImgIds()[1:]:

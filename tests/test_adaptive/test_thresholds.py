@@ -35,7 +35,8 @@ def test_golden(confidences, q, thresholds, exits, accuracy, cost):
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.integers(1, 60), st.integers(2, 5), st.floats(0.02, 30), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 60), st.integers(2, 5), st.floats(0.02, 30),
+       st.integers(0, 2**32 - 1))
 def test_without_ties_every_exit_takes_its_floor(images, exits, q, seed):
     confidences = np.random.default_rng(seed).permuted(
         np.tile(np.linspace(.1, .9, images)[:, None], (1, exits)), axis=0)
