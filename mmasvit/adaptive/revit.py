@@ -43,8 +43,6 @@ class ReViT(BaseModel):
         seed: Which strides are drawn. Defaults to 0.
         data_preprocessor: For a model that has none, as where a config has one beside
             its model.
-        init_cfg: As in every model of mmengine. Defaults to none: parts of ``model``
-            have their own.
 
     Raises:
         InputError: If there is no or more than one AsViT in the model, or an argument is
@@ -56,8 +54,7 @@ class ReViT(BaseModel):
                  strides_per_step: Union[str, int] = 'all',
                  distill: Optional[dict] = dict(weight=0.5, temperature=1.),
                  assigner: Optional[dict] = None, test_cfg: Optional[dict] = None,
-                 seed: int = 0, data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None):
+                 seed: int = 0, data_preprocessor: Optional[dict] = None):
         strides = check_token_strides(token_strides)
         if len(strides) < 2:
             raise InputError(f'ReViT: token_strides must be several, got {strides}')
@@ -67,7 +64,7 @@ class ReViT(BaseModel):
         if backbone.token_strides != strides:
             raise InputError(f'ReViT: the model has norms for the token strides '
                              f'{backbone.token_strides}, not for {strides}')
-        super().__init__(model.data_preprocessor, init_cfg)
+        super().__init__(model.data_preprocessor)
         self.model = model
         self.token_strides = strides
         self._backbone = backbone_name
@@ -94,12 +91,7 @@ class ReViT(BaseModel):
 
     def init_weights(self) -> None:
         """Initialise the model; an assigner has come with its weights."""
-        if self.init_cfg:
-            assigner, self.assigner = self.assigner, None
-            super().init_weights()
-            self.assigner = assigner
-        else:
-            self.model.init_weights()
+        self.model.init_weights()
 
     def plain_state_dict(self, token_stride: int) -> Dict[str, Tensor]:
         """State dict of the plain model that computes what this one does at a stride.
