@@ -86,8 +86,8 @@ def plan_steps(jobs):
         pinned('build', 'build tools: some seconds', 0.2),
         pinned('torch', 'torch with its CUDA libraries: 1 to 2 minutes, and the time '
                'to download 3 GB', 10.4, 'import torchvision'),
-        # Measured: 17 to 25 minutes of one core.
-        pinned('mmcv', f"compiling mmcv's C++ operators: about {max(2, 24 // jobs)} "
+        # Measured: 13 minutes of one core.
+        pinned('mmcv', f"compiling mmcv's C++ operators: about {max(2, 15 // jobs)} "
                f'minutes on {jobs} core{"s" * (jobs > 1)}, once (seconds if pip has '
                'kept them)', 0.7, TRY_OPERATOR, ('-v', )),
         pinned('openmmlab+tests', 'mmdetection, mmpretrain, pytest and what they need: '
