@@ -1,7 +1,6 @@
 """The command line tools as a user calls them: real processes, real data, small."""
 import json
 import os
-import runpy
 import signal
 import subprocess
 import time
