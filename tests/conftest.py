@@ -2,11 +2,10 @@
 import logging
 from pathlib import Path
 
+import helpers
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.logging import MMLogger
 
 DATA = Path(__file__).parent / 'data'
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
@@ -30,13 +29,9 @@ def seed():
 
 @pytest.fixture(autouse=True)
 def own_globals():
-    """Forget the default scope, the logger and so on that a Runner leaves behind."""
-    managers = (DefaultScope, MessageHub, MMLogger, Visualizer)
-    kept = [dict(manager._instance_dict) for manager in managers]
-    yield
-    for manager, instances in zip(managers, kept):
-        manager._instance_dict.clear()
-        manager._instance_dict.update(instances)
+    """Forget what a Runner leaves behind."""
+    with helpers.own_globals():
+        yield
 
 
 @pytest.fixture(autouse=True)

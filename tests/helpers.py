@@ -9,6 +9,10 @@ import time
 from pathlib import Path
 from unittest import mock
 
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+
 ROOT = Path(__file__).parent.parent
 TOOLS = sorted(path for path in (ROOT / 'tools').glob('*.py')
                if not path.name.startswith('_'))
@@ -35,10 +39,36 @@ def run(*words, processes=0, status=0):
     return done
 
 
+def managers(*roots):
+    """The classes that keep their instances by name, each its own."""
+    roots = roots or (DefaultScope, MessageHub, MMLogger, Visualizer)
+    return [*roots, *(one for root in roots if root.__subclasses__()
+                      for one in managers(*root.__subclasses__()))]
+
+
+@contextlib.contextmanager
+def own_globals(fresh=False):
+    """Forget the default scope, the logger and so on that a Runner leaves behind.
+
+    Args:
+        fresh: Whether to begin without those of earlier Runners: a visualizer that has
+            the name of another is that other, and writes where it wrote.
+    """
+    kept = {manager: dict(manager._instance_dict) for manager in managers()}
+    for manager in managers() if fresh else ():
+        manager._instance_dict.clear()
+    try:
+        yield
+    finally:
+        for manager in managers():
+            manager._instance_dict.clear()
+            manager._instance_dict.update(kept.get(manager, {}))
+
+
 def call(tool, *words):
     """Run a tool in this process, seconds sooner; return status, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(ROOT), tool_imports(), \
+    with contextlib.chdir(ROOT), tool_imports(), own_globals(fresh=True), \
             mock.patch.object(sys, 'argv', [tool, *map(str, words)]), \
             contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
