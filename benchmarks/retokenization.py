@@ -250,7 +250,8 @@ def main() -> None:
                          'must be at least 1')
     if args.data and not os.path.exists(args.data):
         raise InputError(f'--data {args.data} does not exist')
-    from mmasvit.engine.preflight import check_checkpoint, check_writable
+    from mmasvit.engine.preflight import check_writable
+    from mmasvit.weights import check_checkpoint
     from mmasvit.files import replacing
     check_checkpoint(args.init)
     folder = Path(args.work_dir).resolve()

@@ -2,12 +2,24 @@
 import os
 import zipfile
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
 from mmasvit.errors import InputError
+
+
+def check_checkpoint(path: Optional[str]) -> None:
+    """Raise :class:`InputError` if a local file is missing or clearly no checkpoint."""
+    if not path or '://' in path:
+        return
+    if not os.path.isfile(path):
+        raise InputError(f'checkpoint {path} does not exist')
+    with open(path, 'rb') as file:
+        pickled = file.read(1) == b'\x80'  # as torch wrote before it took to zip files
+    if not pickled and not zipfile.is_zipfile(path):
+        raise InputError(f'checkpoint {path} is damaged, or is none')
 
 
 def read_checkpoint(path: str, map_location: str = 'cpu') -> Any:
@@ -23,19 +35,13 @@ def read_checkpoint(path: str, map_location: str = 'cpu') -> Any:
     Raises:
         InputError: If the file is missing, damaged, or holds more than that.
     """
-    local = '://' not in path
-    if local and not os.path.isfile(path):
-        raise InputError(f'checkpoint {path} does not exist')
+    check_checkpoint(path)
     try:
-        if not local:
+        if '://' in path:
             return CheckpointLoader.load_checkpoint(path, map_location)
         with torch.serialization.safe_globals(get_torch_safe_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except UnpicklingError:
-        with open(path, 'rb') as file:
-            pickled = file.read(1) == b'\x80'  # as torch wrote before it took to zip files
-        if not pickled and not zipfile.is_zipfile(path):
-            raise InputError(f'checkpoint {path} is damaged, or is none') from None
         raise InputError(
             f'checkpoint {path} holds more than weights and plain values, and reading that '
             'can run any program. If you trust whoever made it, keep its weights alone: '

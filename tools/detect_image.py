@@ -154,9 +154,10 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit.analysis import is_detector
     from mmasvit.engine import checkpoints
     from mmasvit.engine.launch import load_config
-    from mmasvit.engine.preflight import check_checkpoint, check_device, check_writable
+    from mmasvit.engine.preflight import check_device, check_writable
     from mmasvit.errors import InputError
     from mmasvit.files import replacing
+    from mmasvit.weights import check_checkpoint
     images = find_images(args.images, args.out)
     root = Path(args.images) if os.path.isdir(args.images) else images[0].parent
     pictures = name_pictures(images, root, args.out)

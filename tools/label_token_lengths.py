@@ -60,12 +60,13 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit.engine import launch, preflight
     from mmasvit.files import write_json
     from mmasvit.report.inference import digest
+    from mmasvit.weights import check_checkpoint
     cfg = launch.load_config(args.config, args.cfg_options)
     check_revit(cfg)
     number('--margin', args.margin, above=-1e-12, below=1)
     whole_number('--img-size', args.img_size, 32)
     preflight.check_seed(dict(seed=args.seed))
-    preflight.check_checkpoint(args.checkpoint)
+    check_checkpoint(args.checkpoint)
     out = Path(args.out)
     preflight.check_writable(str(out.parent))
     cfg.model.assigner = None  # labels do not depend on one

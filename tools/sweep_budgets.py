@@ -35,10 +35,11 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit.engine import launch, preflight
     from mmasvit.files import TableFile
     from mmasvit.report.inference import digest
+    from mmasvit.weights import check_checkpoint
     cfg = launch.load_config(args.config, args.cfg_options)
     check_revit(cfg)
     preflight.check_seed(dict(seed=args.seed))
-    preflight.check_checkpoint(args.checkpoint)
+    check_checkpoint(args.checkpoint)
     trained = set()
     if args.labels:
         given = read_labels(args.labels, digest(Path(args.checkpoint)))['images']

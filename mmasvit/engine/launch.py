@@ -19,12 +19,11 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from mmasvit.engine.data import MENDED_FOLDER
-from mmasvit.engine.preflight import (check_checkpoint, check_measuring, check_seed,
-                                      check_writable)
+from mmasvit.engine.preflight import check_measuring, check_seed, check_writable
 from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
 from mmasvit.lock import locked
-from mmasvit.weights import read_checkpoint
+from mmasvit.weights import check_checkpoint, read_checkpoint
 
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
 

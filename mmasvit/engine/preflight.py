@@ -2,7 +2,6 @@
 import copy
 import os
 import tempfile
-import zipfile
 from types import SimpleNamespace
 from typing import Optional, Sequence, Tuple
 
@@ -38,18 +37,6 @@ def check_writable(folder: str) -> None:
     except OSError as error:
         raise InputError(f'work directory {folder} is not writable: '
                          f'{error.strerror}') from None
-
-
-def check_checkpoint(path: Optional[str]) -> None:
-    """Raise :class:`InputError` if a local file is missing or clearly no checkpoint."""
-    if not path or '://' in path:
-        return
-    if not os.path.isfile(path):
-        raise InputError(f'checkpoint {path} does not exist')
-    with open(path, 'rb') as file:
-        pickled = file.read(1) == b'\x80'  # as torch wrote before it took to zip files
-    if not pickled and not zipfile.is_zipfile(path):
-        raise InputError(f'checkpoint {path} is damaged, or is none')
 
 
 def check_device(device: str) -> None:
