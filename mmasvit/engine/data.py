@@ -22,6 +22,7 @@ from mmasvit.coco.annotations import CocoFile
 from mmasvit.coco.checks import find_faults
 from mmasvit.coco.findings import Finding, shown
 from mmasvit.coco.folders import ClassFolders, check_folders
+from mmasvit.coco.images import look_at
 from mmasvit.coco.mending import MENDED, mend
 from mmasvit.coco.parts import (Part, check_files, check_image_files, refused,
                                 report_parts)
@@ -111,6 +112,8 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool,
                 findings += _metric_findings(split, part.view)
         if images:
             check_image_files(parts, found, show_progress)
+            for split, part, findings in zip(coco, parts, found):
+                findings += _map_findings(split, part)
         report = report_parts(parts, found)
         if not report.refusals:
             for split, part in zip(coco, parts):
@@ -255,6 +258,25 @@ def _class_findings(cfg: Config, split: Split, view: View,
             'order than the labels, which follow the file: '
             f'{shown(order, total)} is taken'))
     return findings
+
+
+def _map_findings(split: Split, part: Part) -> List[Finding]:
+    """Semantic maps that are loaded beside the images, as HTC's head wants them."""
+    if not any(step.get('with_seg') for step in split.dataset.get('pipeline') or []):
+        return []
+    prefix, paths = split.dataset.get('data_prefix') or {}, part.images
+    if not prefix.get('seg'):
+        return [Finding('semantic-maps', True, len(paths), len(paths),
+                        'the pipeline loads semantic maps (with_seg=True), data_prefix '
+                        'has no folder of them (seg=...)')]
+    folder = os.path.join(split.root, prefix['seg'])
+    suffix = split.dataset.get('seg_map_suffix', '.png')
+    names = (os.path.relpath(path, part.image_folder) for path in paths)
+    maps = [os.path.join(folder, os.path.splitext(name)[0] + suffix) for name in names]
+    bad = [look for look in look_at(maps) if look.fault]
+    return [Finding('semantic-maps', True, len(bad), len(maps),
+                    f'{len(bad)} of {len(maps)} semantic maps: {bad[0].text}')
+            ] if bad else []
 
 
 def _metric_findings(split: Split, view: View) -> List[Finding]:

@@ -173,6 +173,24 @@ def test_what_does_not_fit_is_refused(tmp_path, change, line):
     assert '\n' not in str(error.value)
 
 
+def test_semantic_maps_are_looked_at_where_they_are_loaded(tmp_path):
+    cfg = config(write_set(tmp_path))
+    train = cfg.train_dataloader.dataset
+    train.pipeline[1].update(with_seg=True)
+    with pytest.raises(InputError, match=r'data_prefix has no folder of them \(seg='):
+        check_data(cfg)
+    train.data_prefix.update(seg='maps/')
+    images = build(cfg, 'train_dataloader')
+    maps = [Path(images.get_data_info(i)['seg_map_path']) for i in range(len(images))]
+    for path in maps:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(path)
+    check_data(cfg)
+    maps[1].unlink()
+    with pytest.raises(InputError, match=f'1 of 4 semantic maps: .*{maps[1].name}'):
+        check_data(cfg)
+
+
 @pytest.mark.parametrize('change', [
     lambda c: c.model.roi_head.update(semantic_head=dict(num_classes=183)),
     lambda c: c.model.roi_head.mask_head.update(num_classes=1, class_agnostic=True),
