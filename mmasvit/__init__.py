@@ -3,8 +3,9 @@
 Importing this package registers everything it brings; a config does so with
 ``custom_imports = dict(imports=['mmasvit'])``.
 """
-from mmasvit import adaptive, complexity, datasets, engine, models
+from mmasvit import adaptive, complexity, datasets, engine, models, supernets
 from mmasvit.engine.hooks import ElasticTokenHook
+from mmasvit.mobile_topology import MobileTopology
 from mmasvit.models import AsViT
 from mmasvit.registration import register_all
 from mmasvit.topology import Topology
@@ -12,5 +13,5 @@ from mmasvit.version import __version__
 
 register_all()
 
-__all__ = ['AsViT', 'ElasticTokenHook', 'Topology', 'adaptive', 'complexity', 'datasets',
-           'engine', 'models', '__version__']
+__all__ = ['AsViT', 'ElasticTokenHook', 'MobileTopology', 'Topology', 'adaptive',
+           'complexity', 'datasets', 'engine', 'models', 'supernets', '__version__']

@@ -34,7 +34,7 @@ _FREE = {
     '_native_batch_norm_legit_no_training',
     '_adaptive_avg_pool2d', '_unsafe_index', 'equal', 'masked_select', 'clamp_min_',
     'split', 'as_strided_', 'affine_grid_generator', 'flip', 'floor_divide',
-    'grid_sampler_2d', 'masked_fill_', 'hardswish_',
+    'grid_sampler_2d', 'masked_fill_', 'hardswish_', 'hardtanh_',
 }
 _HEADS = ('rpn_head', 'bbox_head', 'mask_head', 'panoptic_head')
 

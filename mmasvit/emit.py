@@ -2,13 +2,15 @@
 import ast
 import os
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple, Tuple, Union
 
 import numpy as np
 
 from mmasvit.config_text import quotable
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
+from mmasvit.genotypes import Genotype
+from mmasvit.mobile_topology import LAST_WIDTH, STAGES, MobileTopology
 from mmasvit.topology import FAMILY, Topology
 
 
@@ -34,7 +36,7 @@ def suited_drop_path_rate(params: int) -> float:
     return round(float(np.interp(params, sizes, (0., .2, .3, .5))) * 20) / 20
 
 
-def emit_configs(topology: Topology, folder: Union[str, Path], name: str,
+def emit_configs(topology: Genotype, folder: Union[str, Path], name: str,
                  provenance: str, drop_path_rate: float = 0.) -> Emitted:
     """Write a classifier's and a detector's config for a topology.
 
@@ -42,13 +44,14 @@ def emit_configs(topology: Topology, folder: Union[str, Path], name: str,
     builds on mmdet's and mmpretrain's, and below it what belongs to the topology.
 
     Args:
-        topology: The topology.
+        topology: The topology, of either kind.
         folder: Existing folder to write to.
         name: Becomes part of the files' names, ``asvit_<name>_in1k.py`` and
-            ``cascade_asvit_<name>_coco.py``.
+            ``cascade_asvit_<name>_coco.py``, or ``mobilenet`` in place of ``asvit``.
         provenance: Where the topology comes from, for the docstrings; lines of text.
         drop_path_rate: Rate of stochastic depth of the classifier; the detector gets
-            half of it. Defaults to 0, which suits a network of depth 1.
+            half of it. Defaults to 0, which suits a network of depth 1; a MobileNet has
+            none.
 
     Returns:
         The paths.
@@ -56,48 +59,74 @@ def emit_configs(topology: Topology, folder: Union[str, Path], name: str,
     Raises:
         InputError: If a file cannot be written.
     """
+    if isinstance(topology, MobileTopology):
+        kind, title, epochs = 'mobilenet', 'A MobileNet of the space of BN-NAS', 240
+        classifier_text, detector_text = _mobilenet_texts(topology)
+    else:
+        kind, title, epochs = 'asvit', 'As-ViT', 300
+        classifier_text, detector_text = _asvit_texts(topology, drop_path_rate)
     folder = Path(folder)
-    paths = Emitted(folder / f'asvit_{name}_in1k.py',
-                    folder / f'cascade_asvit_{name}_coco.py')
-    trained = f'work_dirs/{paths.classifier.stem}/epoch_300.pth'
+    paths = Emitted(folder / f'{kind}_{name}_in1k.py',
+                    folder / f'cascade_{kind}_{name}_coco.py')
+    trained = f'work_dirs/{paths.classifier.stem}/epoch_{epochs}.pth'
     costs = topology.costs()
     size = (f'{costs["params"] / 1e6:.2f} M parameters and {costs["macs"] / 1e9:.2f} G '
             'multiply-accumulates as a classifier at 224 px.')
     train = 'bash tools/dist_train.sh'
     classifier, detector = map(_from_here, paths)
-    _write(paths.classifier, 'asvit_in1k.py', f'''\
-As-ViT on ImageNet-1k at 224 px, a topology found without training.
+    _write(paths.classifier, f'{kind}_in1k.py', f'''\
+{title} on ImageNet-1k at 224 px, found by search or scaling.
 
     {train} {classifier} 8
 
 {provenance}
 {size}
-''', f'''\
-# ---- the topology
-model['backbone'].update(
-    arch='{topology}',
-    drop_path_rate={drop_path_rate})
-model['head'].update(in_channels={topology.widths[-1]}, hidden_dim={topology.widths[-1]})
-''')
-    _write(paths.detector, 'cascade_asvit_coco.py', f'''\
-Cascade Mask R-CNN on COCO at 1024 px, a topology found without training.
+''', classifier_text)
+    _write(paths.detector, f'cascade_{kind}_coco.py', f'''\
+Cascade Mask R-CNN on COCO at 1024 px, its backbone found by search or scaling.
 
     {train} {classifier} 8    # the backbone first
     {train} {detector} 8
 
 {provenance}
 {size}
+''', detector_text + f'''\
+model['backbone'].update(init_cfg=dict(
+    type='Pretrained', prefix='backbone.',
+    checkpoint='{trained}'))
+''')
+    return paths
+
+
+def _asvit_texts(topology: Topology, drop_path_rate: float) -> Tuple[str, str]:
+    """What belongs to an As-ViT in the classifier's config and in the detector's."""
+    return f'''\
+# ---- the topology
+model['backbone'].update(
+    arch='{topology}',
+    drop_path_rate={drop_path_rate})
+model['head'].update(in_channels={topology.widths[-1]}, hidden_dim={topology.widths[-1]})
 ''', f'''\
 # ---- the topology
 model['backbone'].update(
     arch='{topology}',
-    drop_path_rate={drop_path_rate / 2},
-    init_cfg=dict(
-        type='Pretrained', prefix='backbone.',
-        checkpoint='{trained}'))
+    drop_path_rate={drop_path_rate / 2})
 model['neck'] = dict(in_channels={list(topology.widths)})
-''')
-    return paths
+'''
+
+
+def _mobilenet_texts(topology: MobileTopology) -> Tuple[str, str]:
+    """The same of a MobileNet."""
+    widths = [width for width, _, _ in STAGES]
+    return f'''\
+# ---- the topology
+model['backbone'].update(arch='{topology}')
+model['head'].update(in_channels={LAST_WIDTH})
+''', f'''\
+# ---- the topology
+model['backbone'].update(arch='{topology}')
+model['neck'] = dict(in_channels={[widths[i] for i in (0, 1, 3, 5)]})
+'''
 
 
 def _from_here(path: Path) -> str:

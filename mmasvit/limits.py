@@ -4,12 +4,12 @@ from typing import Dict, Optional
 
 from mmasvit.arguments import number
 from mmasvit.errors import InputError
-from mmasvit.topology import Topology
+from mmasvit.genotypes import Genotype
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """Sizes that a topology must keep, or must reach; see :meth:`Topology.costs`.
+    """Sizes that a topology must keep, or must reach; see its ``costs()``.
 
     Args:
         macs: Multiply-accumulates. Defaults to no limit.
@@ -35,17 +35,17 @@ class Constraint:
         """Whether there is no limit."""
         return not self.given
 
-    def allows(self, topology: Topology) -> bool:
+    def allows(self, topology: Genotype) -> bool:
         """Whether a topology is not above any of the limits."""
         costs = {} if self.is_free else topology.costs()
         return all(costs[name] <= limit for name, limit in self.given.items())
 
-    def reached(self, topology: Topology) -> bool:
+    def reached(self, topology: Genotype) -> bool:
         """Whether a topology has reached one of the limits."""
         costs = {} if self.is_free else topology.costs()
         return any(costs[name] >= limit for name, limit in self.given.items())
 
-    def check_above(self, topology: Topology, word: str) -> None:
+    def check_above(self, topology: Genotype, word: str) -> None:
         """Raise :class:`InputError` unless every limit is above what a topology costs.
 
         Args:

@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     WALK = 8  # random scaling
     TOKEN_STRIDES = 17  # at which a step of ReViT's training is
     ASSIGNMENT = 18  # random strides, and which labelled images are held out
+    SUPERNET_PATH = 24  # of a step of a supernet's training
 
 
 def generator(purpose: Purpose, *key: int) -> torch.Generator:

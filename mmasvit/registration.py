@@ -5,16 +5,19 @@ from importlib.util import find_spec
 from mmengine.registry import MODELS
 
 from mmasvit.adaptive import ReViT
-from mmasvit.models import AsViT
+from mmasvit.models import AsViT, SearchedMobileNet
+from mmasvit.supernets import AsViTSupernet, MobileNetSupernet, frozen
 
 # A scoped name such as 'mmdet.AsViT' is looked up in that scope's own registry and not
 # in its parents, so each package that is installed gets an entry beside the root's.
 SCOPES = ('mmdet', 'mmpretrain')
+PARTS = dict({part.__name__: part for part in (
+    AsViT, AsViTSupernet, MobileNetSupernet, ReViT, SearchedMobileNet)}, Frozen=frozen)
 _LAYER_DECAY = 'mmasvit.engine.optimizers.mmpretrain_layer_decay'
 
 
 def register_all() -> None:
-    """Enter the backbone and ReViT into the root's and every installed scope's ``MODELS``.
+    """Enter our parts of models into the root's and every installed scope's ``MODELS``.
 
     mmpretrain's layer decay serves detectors from then on: as one more place to import
     from, so that its engine is loaded when it is asked for and not before.
@@ -23,8 +26,8 @@ def register_all() -> None:
                  for scope in SCOPES if find_spec(scope)}
     for registry in [MODELS] + [package.MODELS for package in installed.values()]:
         # importing twice, also under another module object, must stay harmless
-        for part in (AsViT, ReViT):
-            registry.register_module(name=part.__name__, module=part, force=True)
+        for name, part in PARTS.items():
+            registry.register_module(name=name, module=part, force=True)
     if 'mmpretrain' in installed:
         places = installed['mmpretrain'].OPTIM_WRAPPER_CONSTRUCTORS._locations
         if _LAYER_DECAY not in places:

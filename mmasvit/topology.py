@@ -54,6 +54,7 @@ class Topology:
         >>> t.widths, t.heads
         ((32, 64, 128, 256), (4, 8, 16, 32))
     """
+    SPACE = SEARCH_SPACE  # no field: it has no annotation
     kernels: Tuple[int, int, int, int]
     splits: Tuple[int, int, int, int]
     expansions: Tuple[int, int, int, int]
@@ -146,6 +147,24 @@ class Topology:
         raise InputError(f'unknown arch {arch!r}; expected one of {sorted(FAMILY)}, '
                          f'a dict of fields, or a genotype {_FORM}')
 
+    @classmethod
+    def of_values(cls, values: Dict[str, int]) -> 'Topology':
+        """The topology of depth 1 and C = 32 with a value for each name of Table 1."""
+        values = {**values, 'S4': 1}
+        kernels, splits, expansions = (
+            tuple(values[f'{letter}{stage + 1}'] for stage in range(NUM_STAGES))
+            for letter in 'KSE')
+        return cls(kernels, splits, expansions, values['heads'])
+
+    @property
+    def values(self) -> Dict[str, int]:
+        """Values by the names of Table 1, the inverse of :meth:`of_values`."""
+        values = {'heads': self.num_heads}
+        for letter, numbers in (('K', self.kernels), ('S', self.splits),
+                                ('E', self.expansions)):
+            values.update({f'{letter}{i + 1}': n for i, n in enumerate(numbers)})
+        return {name: values[name] for name in SEARCH_SPACE}
+
     def __str__(self) -> str:
         stages = zip(self.kernels, self.splits, self.expansions, self.depths)
         text = '|'.join(','.join(map(str, stage)) for stage in stages)
@@ -174,13 +193,8 @@ class Topology:
     @property
     def in_search_space(self) -> bool:
         """Whether Table 1 holds this choice of kernels, splits, expansions and heads."""
-        chosen = {'heads': self.num_heads}
-        for i in range(NUM_STAGES):
-            chosen[f'K{i + 1}'] = self.kernels[i]
-            chosen[f'S{i + 1}'] = self.splits[i]
-            chosen[f'E{i + 1}'] = self.expansions[i]
-        return chosen.pop('S4') == 1 and all(
-            chosen[name] in choices for name, choices in SEARCH_SPACE.items())
+        return self.splits[-1] == 1 and all(
+            value in SEARCH_SPACE[name] for name, value in self.values.items())
 
     def count_params(self, num_classes: int = 0, *, use_abs_pos_embed: bool = True,
                      use_rel_pos_bias: bool = False, use_conv_pos_embed: bool = False,

@@ -42,7 +42,7 @@ def table_3(groups) -> None:
         for which, values in (('found', found_values(searches)),
                               ('policy', policy_values(searches))):
             lines = [which, f'{len(searches)} seeds', *name.split(', ')]
-            if values:
+            if values and set(TABLE_3) <= set(values):
                 columns['\n'.join(lines)] = {
                     choice: f'{spread.mean:.1f} ({spread.deviation / spread.mean:.1f})'
                     for choice, spread in values.items()}

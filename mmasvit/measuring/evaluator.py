@@ -13,9 +13,9 @@ from mmasvit.arguments import whole_number
 from mmasvit.complexity import Setting, Summary, check_measures, measure_repeat, summarise
 from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
+from mmasvit.genotypes import Genotype
 from mmasvit.measuring.ledger import MEASUREMENTS, Item, Ledger, Repeat
 from mmasvit.measuring.sharing import on_main_process, share
-from mmasvit.topology import Topology
 
 DEFAULT_MEASURE = 'measure_repeat'
 
@@ -43,13 +43,13 @@ class Evaluator:
         self.known: Dict[Item, Repeat] = on_main_process(ledger.read) if ledger else {}
         self.measured = 0
 
-    def unknown(self, topologies: Iterable[Topology]) -> List[Item]:
+    def unknown(self, topologies: Iterable[Genotype]) -> List[Item]:
         """The items of topologies that are still to be measured."""
         return [(topology, repeat) for topology in dict.fromkeys(topologies)
                 for repeat in range(self._repeats)
                 if not set(self._names) <= set(self.known.get((topology, repeat), ()))]
 
-    def __call__(self, topologies: Sequence[Topology],
+    def __call__(self, topologies: Sequence[Genotype],
                  watch: Optional[Callable[[int, int], None]] = None
                  ) -> List[Dict[str, Summary]]:
         """Summaries of the measures, in the order of the topologies.
@@ -78,7 +78,7 @@ class Evaluator:
                             for name in self._names} for repeat in range(self._repeats)])
                 for topology in topologies]
 
-    def seconds(self, topologies: Iterable[Topology]) -> Dict[str, float]:
+    def seconds(self, topologies: Iterable[Genotype]) -> Dict[str, float]:
         """Seconds that the measures of some topologies took, whenever that was.
 
         Summed over the processes, by measure.

@@ -16,7 +16,7 @@ from typing import Callable, Dict, Hashable, Sequence, Tuple, Union
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
 from mmasvit.files import sync, write_json
-from mmasvit.topology import Topology
+from mmasvit.genotypes import parse
 
 Item = Tuple[Hashable, int]  # a topology and a repeat
 Repeat = Dict[str, Measured]  # measures at one initialisation
@@ -31,11 +31,11 @@ class Ledger:
         origin: What the numbers depend on; the first line. It must be the same when the
             file is used again.
         parse: From the text of a topology to what it stands for. Defaults to
-            :meth:`Topology.parse`.
+            :func:`mmasvit.genotypes.parse`.
     """
 
     def __init__(self, path: Union[str, Path], origin: dict,
-                 parse: Callable[[str], Hashable] = Topology.parse):
+                 parse: Callable[[str], Hashable] = parse):
         self.path, self._parse = Path(path), parse
         self.origin = as_read_back(origin)
 

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Dict, Iterable, Tuple
 
-from mmasvit.arguments import number
+from mmasvit.arguments import number, one_of
 from mmasvit.errors import InputError
 
 Values = Dict[str, float]  # measures of one topology, means over the repeats
@@ -16,10 +16,14 @@ class Objective:
     weights compare them whatever their units.
 
     Args:
-        weights: Defaults to the paper's, length distortion minus condition number.
+        weights: Defaults to the paper's, length distortion minus condition number. As a
+            dict it may hold ``by``.
+        by: What a search compares topologies by: the ``'range'`` of each measure over
+            all it has seen, or the ``'rank'`` there. Defaults to ``'range'``.
 
     Raises:
-        InputError: If there is no measure, or a weight is no number or 0.
+        InputError: If there is no measure, a weight is no number or 0, or ``by`` is
+            neither.
 
     Examples:
         >>> Objective(dict(params=-1)).names
@@ -27,9 +31,14 @@ class Objective:
     """
     weights: Tuple[Tuple[str, float], ...] = (('length_distortion', 1),
                                               ('ntk_condition_number', -1))
+    by: str = 'range'
 
     def __post_init__(self):
         given = self.weights
+        if isinstance(given, dict) and 'by' in given:
+            given = dict(given)
+            object.__setattr__(self, 'by', given.pop('by'))
+        one_of('objective.by', self.by, ('range', 'rank'))
         if not isinstance(given, (dict, tuple)) or not given:
             raise InputError('objective must be a dict of weights by measure, as in '
                              'dict(length_distortion=1, ntk_condition_number=-1), got '
@@ -39,6 +48,10 @@ class Objective:
             if number(f'objective.{name}', weight) == 0:
                 raise InputError(f'objective.{name} must not be 0; leave the measure out')
         object.__setattr__(self, 'weights', tuple(weights.items()))
+
+    def to_dict(self) -> Dict[str, object]:
+        """What a config would give, for results."""
+        return dict(self.weights, **(dict(by=self.by) if self.by != 'range' else {}))
 
     @property
     def names(self) -> Tuple[str, ...]:

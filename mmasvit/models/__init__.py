@@ -1,4 +1,5 @@
 from mmasvit.models import reference
 from mmasvit.models.as_vit import AsViT
+from mmasvit.models.mobilenet import SearchedMobileNet
 
-__all__ = ['AsViT', 'reference']
+__all__ = ['AsViT', 'SearchedMobileNet', 'reference']

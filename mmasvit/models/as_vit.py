@@ -155,7 +155,9 @@ class AsViT(BaseModule):
         if use_abs_pos_embed:
             side = -(-pretrain_img_size // TOKEN_STRIDE)
             self.pos_embed = nn.Parameter(torch.zeros(1, topology.widths[0], side, side))
-        rates = torch.linspace(0, drop_path_rate, sum(topology.depths)).tolist()
+        # on the CPU, also where the rest is built on another device
+        rates = torch.linspace(0, drop_path_rate, sum(topology.depths),
+                               device='cpu').tolist()
         self.windows = plan_windows(topology.splits, topology.depths, pretrain_img_size,
                                     shift_windows, global_blocks, global_img_size)
         reaches = window_reaches(topology.splits, pretrain_img_size)

@@ -1,6 +1,6 @@
 """From a checkpoint into the backbone, with nothing lost silently."""
 import re
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -193,6 +193,35 @@ def load_pretrained(backbone: nn.Module, checkpoint: str, prefix: Optional[str] 
             f'{len(surplus)} left over{_first(surplus)}')
     backbone.load_state_dict(tensors, strict=False)
     _log(backbone, checkpoint, prefix, own, tensors, matched)
+
+
+def load_whole(backbone: nn.Module, checkpoint: str, prefix: Optional[str] = None,
+               may_be_left: Tuple[str, ...] = ()) -> None:
+    """Load a pre-trained backbone of any kind, all of it or nothing.
+
+    Args:
+        backbone: What to fill.
+        checkpoint: As in :func:`load_pretrained`.
+        prefix: As in :func:`load_pretrained`.
+        may_be_left: How the names of tensors begin that the backbone need not have.
+
+    Raises:
+        InputError: If the file cannot be read, or its tensors are not the backbone's.
+    """
+    prefix = f'{prefix.rstrip(".")}.' if prefix else ''
+    tensors = {key[len(prefix):]: value for key, value
+               in _read_state(checkpoint, 'cpu').items() if key.startswith(prefix)}
+    own = backbone.state_dict()
+    misfits = [key for key in own if key not in tensors
+               or tensors[key].shape != own[key].shape]
+    misfits += [key for key in tensors if key not in own
+                and not key.startswith(may_be_left)]
+    if misfits:
+        raise InputError(f"{checkpoint}: {len(misfits)} tensors under prefix '{prefix}' are "
+                         f'not those of {type(backbone).__name__}{_first(misfits)}')
+    backbone.load_state_dict({key: tensors[key] for key in own})
+    print_log(f"{type(backbone).__name__}: loaded {len(own)} tensors from {checkpoint} "
+              f"(prefix '{prefix}')", logger='current')
 
 
 def _read_state(checkpoint: str, map_location: str) -> Dict[str, Tensor]:

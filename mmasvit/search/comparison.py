@@ -8,9 +8,7 @@ from mmasvit.errors import InputError
 from mmasvit.measuring.ledger import first_difference
 from mmasvit.search.report import Finished
 from mmasvit.search.reward import scores
-from mmasvit.search.space import values_of
 from mmasvit.stats import Spread
-from mmasvit.topology import SEARCH_SPACE, Topology
 
 # What a search is made with, beside its setting and images: entries of topology.json.
 SETTINGS = ('strategy', 'steps', 'objective', 'space', 'topologies_per_step',
@@ -56,8 +54,8 @@ def group(searches: Sequence[Finished]) -> Dict[str, List[Finished]]:
 
 def found_values(searches: Sequence[Finished]) -> Dict[str, Spread]:
     """Table 3 over the topologies that some searches found."""
-    found = [values_of(Topology.parse(search.result['topology'])) for search in searches]
-    return {name: Spread.of([values[name] for values in found]) for name in SEARCH_SPACE}
+    found = [search.topology.values for search in searches]
+    return {name: Spread.of([values[name] for values in found]) for name in found[0]}
 
 
 def policy_values(searches: Sequence[Finished]) -> Optional[Dict[str, Spread]]:
@@ -76,7 +74,7 @@ def policy_values(searches: Sequence[Finished]) -> Optional[Dict[str, Spread]]:
 
     return {name: Spread(moment(name, 1),
                          max(moment(name, 2) - moment(name, 1)**2, 0.)**0.5)
-            for name in SEARCH_SPACE}
+            for name in policies[0]}
 
 
 def rate(searches: Sequence[Finished]) -> List[List[float]]:

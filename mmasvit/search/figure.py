@@ -10,7 +10,8 @@ from mmasvit.measuring import Objective
 from mmasvit.plotting import (SMOOTH, label, running_mean, save_figure, scale_for,
                               subplots)
 from mmasvit.search.history import Evaluation
-from mmasvit.search.space import values_of
+
+PER_LINE = 6  # choices in a line of bars
 
 
 def plot_search(history: Sequence[Evaluation], objective: Objective,
@@ -31,14 +32,16 @@ def plot_search(history: Sequence[Evaluation], objective: Objective,
         'reward': [one.reward for one in history],
         **{label(name): [one.measures[name] for one in history]
            for name in objective.names}}
-    figure = Figure(figsize=(max(13, 3.25 * len(curves)), 8))
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    lines = -(-len(choices) // PER_LINE)
+    figure = Figure(figsize=(max(13, 3.25 * len(curves)), 3.7 + 2.15 * lines))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, .575 * lines))
     # fixed, since a constrained layout takes longer than all the rest
     sides = dict(left=0.05, right=0.98)
     above = top.subplots(1, len(curves), gridspec_kw=dict(sides, top=0.92, bottom=0.13,
                                                           wspace=0.25))
-    below = bottom.subplots(2, 6, sharey=True, gridspec_kw=dict(
-        sides, top=0.84, bottom=0.07, hspace=0.4, wspace=0.15))
+    below = bottom.subplots(
+        lines, PER_LINE, sharey=True, squeeze=False, gridspec_kw=dict(
+            sides, top=1 - .32 / lines, bottom=.14 / lines, hspace=0.4, wspace=0.15))
     steps = [one.step for one in history]
     for axes, (title, numbers) in zip(above, curves.items()):
         values = np.array(numbers, float)
@@ -63,6 +66,8 @@ def plot_search(history: Sequence[Evaluation], objective: Objective,
             'C1' if i == best else 'C0' for i in range(len(values))])
         axes.axhline(1 / len(values), color='grey', linewidth=0.8, linestyle='--')
         axes.set(title=name, ylim=(0, 1))
+    for axes in below.flat[len(choices):]:
+        axes.remove()
     save_figure(figure, out_file, dpi=110)
 
 
@@ -95,6 +100,6 @@ def plot_comparison(histories: Dict[str, List[np.ndarray]],
 
 def _frequencies(history: Sequence[Evaluation],
                  choices: Dict[str, Sequence[int]]) -> Dict[str, List[float]]:
-    found = [values_of(one.topology) for one in history]
+    found = [one.topology.values for one in history]
     return {name: [fmean(values[name] == value for values in found) for value in allowed]
             for name, allowed in choices.items()}

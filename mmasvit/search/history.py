@@ -2,10 +2,10 @@
 from dataclasses import dataclass
 from typing import List, Sequence
 
+from mmasvit.genotypes import Genotype
 from mmasvit.measuring.objective import Objective, Values
 from mmasvit.search.reward import scores
 from mmasvit.search.space import Choice
-from mmasvit.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Evaluation:
     """
     step: int
     choice: Choice
-    topology: Topology
+    topology: Genotype
     measures: Values
     parts: Values
     reward: float

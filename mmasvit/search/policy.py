@@ -8,6 +8,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from mmasvit.arguments import one_of
+from mmasvit.genotypes import KINDS
 from mmasvit.search.space import Choice, Space
 
 
@@ -18,15 +20,19 @@ class TopologyPolicy(BaseModel):
     As a Runner's model it is trained on ``dict(choices=..., advantages=...)``.
 
     Args:
-        space: Choices; see :class:`~mmasvit.search.space.Space`. Defaults to Table 1.
+        space: Choices; see :class:`~mmasvit.search.space.Space`. Defaults to
+            all of the kind's.
+        kind: ``'asvit'``, whose space is Table 1, or ``'mobilenet'``, BN-NAS's. Defaults
+            to ``'asvit'``.
 
     Raises:
-        InputError: As :class:`~mmasvit.search.space.Space`.
+        InputError: As :class:`~mmasvit.search.space.Space`, or if there is no such kind.
     """
 
-    def __init__(self, space: Optional[Dict[str, Sequence[int]]] = None):
+    def __init__(self, space: Optional[Dict[str, Sequence[int]]] = None,
+                 kind: str = 'asvit'):
         super().__init__()
-        self.space = Space(space)
+        self.space = Space(space, KINDS[one_of('model.kind', kind, KINDS)])
         self.logits = nn.ParameterDict({
             name: nn.Parameter(torch.zeros(len(values)))
             for name, values in self.space.choices.items()})

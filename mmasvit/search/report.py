@@ -9,12 +9,12 @@ from mmasvit.datasets.probe_images import source_name
 from mmasvit.emit import emit_configs
 from mmasvit.errors import InputError
 from mmasvit.files import read_result, write_json
+from mmasvit.genotypes import Genotype, parse
 from mmasvit.measuring import Objective
 from mmasvit.measuring.objective import Values
 from mmasvit.search.figure import plot_search
 from mmasvit.search.history import Evaluation, best_of, rate
 from mmasvit.search.search import TopologySearch
-from mmasvit.topology import Topology
 
 Row = Dict[str, object]  # one line of history.csv: text, numbers
 
@@ -41,7 +41,7 @@ def to_row(one: Evaluation) -> Row:
 
 
 def write_results(work_dir: str, search: TopologySearch, objective: Objective,
-                  found: Topology, summaries: Dict[str, Summary], facts: dict) -> None:
+                  found: Genotype, summaries: Dict[str, Summary], facts: dict) -> None:
     """Write ``topology.json``, ``search.png`` and ``configs/``.
 
     Args:
@@ -73,12 +73,13 @@ def write_results(work_dir: str, search: TopologySearch, objective: Objective,
     write_json(Path(work_dir, 'topology.json'), result)
 
 
-def _provenance(found: Topology, facts: dict) -> str:
+def _provenance(found: Genotype, facts: dict) -> str:
     setting = facts['setting']
     return (f'Topology {found}\nfound by tools/search_topology.py: '
             f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
             f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
-            f'{setting["repeats"]} per topology, images: {source_name(facts["data"])}.')
+            f'{setting["repeats"]} per topology, images: {source_name(facts["data"])},\n'
+            f'by {", ".join(facts["objective"])}.')
 
 
 class Finished(NamedTuple):
@@ -92,6 +93,11 @@ class Finished(NamedTuple):
     folder: str
     result: dict
     rows: List[Row]
+
+    @property
+    def topology(self) -> Genotype:
+        """What it found."""
+        return parse(self.result['topology'])
 
     @property
     def objective(self) -> Objective:

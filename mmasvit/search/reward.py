@@ -1,8 +1,10 @@
 """What a topology is worth during a search (algorithm 1 of the paper)."""
 from collections import deque
-from math import isfinite
+from math import inf, isfinite, isnan
 from statistics import fmean
 from typing import Deque, List, NamedTuple, Optional, Sequence
+
+from scipy.stats import rankdata
 
 from mmasvit.arguments import number, whole_number
 from mmasvit.measuring.objective import Objective, Values
@@ -102,14 +104,18 @@ def scores(measured: Sequence[Values], objective: Objective = Objective(),
            reference: Optional[Sequence[Values]] = None) -> List[float]:
     """Place topologies on one scale that does not depend on the order of a search.
 
-    With a range that stays the same, the rewards of algorithm 1 add up along a search to
-    the difference of this score: each measure from 0 to 1 over the range, times its
-    weight.
+    By rank, a measure counts the share of the others that a topology beats, a tie as half:
+    what is not a number comes last, and how far values are apart does not matter.
+
+    By range, each measure counts from 0 to 1 over the range, times its weight. With a
+    range that stays the same, the rewards of algorithm 1 add up along a search to the
+    difference of this score.
 
     Args:
         measured: Measures of the topologies.
         objective: Which measures, and how they weigh. Defaults to the paper's.
-        reference: Measures that span the range. Defaults to ``measured``.
+        reference: Measures that span the range. Defaults to ``measured``; ranks are
+            always among these.
 
     Returns:
         A number each, with the paper's objective from -1 to 1 (if the reference holds
@@ -117,7 +123,17 @@ def scores(measured: Sequence[Values], objective: Objective = Objective(),
     """
     totals = [0.] * len(measured)
     for name, sign, weight in objective.parts:
+        if objective.by == 'rank':
+            ranks = rankdata([_goodness(values[name], sign) for values in measured])
+            for i, rank in enumerate(ranks.tolist()):
+                totals[i] += weight * (rank - 1) / max(1, len(measured) - 1)
+            continue
         seen = Range.of([values[name] for values in reference or measured], sign)
         for i, values in enumerate(measured):
             totals[i] += sign * weight * seen.relative(seen.clip(values[name]) - seen.low)
     return totals
+
+
+def _goodness(value: float, sign: int) -> float:
+    """A measure's value, turned so that more is better."""
+    return -inf if isnan(value) else sign * value

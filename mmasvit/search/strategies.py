@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mmasvit.arguments import whole_number
 from mmasvit.errors import InputError
+from mmasvit.genotypes import Genotype
 from mmasvit.limits import Constraint
 from mmasvit.measuring.objective import Objective
 from mmasvit.search.history import Evaluation, best_of, rate
 from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.space import Choice, Space
-from mmasvit.topology import Topology
 
 TRIES = 20_000  # draws until a constraint counts as impossible to keep in practice
 
@@ -25,7 +25,7 @@ Update = Callable[[Dict[str, Tensor]], object]  # makes a step of the policy's o
 class Proposal(NamedTuple):
     """A choice of the space, and the topology it stands for."""
     choice: Choice
-    topology: Topology
+    topology: Genotype
 
 
 class Strategy:
@@ -66,7 +66,7 @@ class Strategy:
     def learn(self, step: Sequence[Evaluation]) -> None:
         """Take in the evaluations of a step."""
 
-    def found(self, history: Sequence[Evaluation]) -> Topology:
+    def found(self, history: Sequence[Evaluation]) -> Genotype:
         """What the search returns."""
         return best_of(history, self._objective).topology
 
@@ -99,7 +99,7 @@ class Reinforce(Strategy):
         """Make a step along the mean gradient of the evaluations."""
         self._update(as_batch(step))
 
-    def found(self, history: Sequence[Evaluation]) -> Topology:
+    def found(self, history: Sequence[Evaluation]) -> Genotype:
         """The most likely topology that keeps the limits, measured or not."""
         return first_allowed(self.policy.most_likely(), self.space, self._constraint,
                              tries=self.space.size).topology

@@ -19,7 +19,7 @@ from mmasvit.complexity import Measured, Setting, measure_topology
 from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.search.reward import scores
-from mmasvit.search.space import Space, values_of
+from mmasvit.search.space import Space
 from mmasvit.topology import SEARCH_SPACE
 
 SMALL = dict({name: values[:1] for name, values in SEARCH_SPACE.items()},
@@ -29,7 +29,7 @@ MEASURED = []
 
 def table(topology):
     """Two measures with one best topology: K1 7, E2 2, S1 8, heads 32."""
-    value = values_of(topology)
+    value = topology.values
     length = 10 - abs(value['K1'] - 7) + value['S1'] / 4
     condition = 100 + 10 * value['E2'] - value['heads'] + 5 * (value['K1'] == 8)
     return dict(length_distortion=length, ntk_condition_number=condition)
@@ -102,7 +102,7 @@ def optimum(allowed=lambda topology: True):
     dict(topologies_per_step=4, max_iters=120)], ids=['released', 'paper', 'batched'])
 def test_policy_finds_the_optimum_of_a_known_table(tmp_path, options):
     best = optimum()
-    assert values_of(best)['K1'] == 7
+    assert best.values['K1'] == 7
     result, rows = search(tmp_path, **{'max_iters': 300, **options})
     assert result['topology'] == str(best)
     assert result['policy']['K1']['7'] > 0.8 and result['policy']['heads']['32'] > 0.8
@@ -137,7 +137,7 @@ def test_what_is_left_behind(tmp_path):
     assert Topology.of(result['fields']) == found
     for name, shares in result['policy'].items():
         assert sum(shares.values()) == pytest.approx(1, abs=1e-6)
-        assert shares[str(values_of(found)[name])] == max(shares.values())
+        assert shares[str(found.values[name])] == max(shares.values())
     rated = scores([{name: float(row[name]) for name in table(found)} for row in rows])
     assert result['best_seen']['score'] == max(rated)
     assert result['best_seen']['topology'] == rows[rated.index(max(rated))]['topology']

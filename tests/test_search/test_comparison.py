@@ -15,7 +15,6 @@ from mmasvit.search.policy import TopologyPolicy
 from mmasvit.search.report import columns, read_results, to_row, write_results
 from mmasvit.search.reward import scores
 from mmasvit.search.search import TopologySearch
-from mmasvit.search.space import values_of
 from mmasvit.search.strategies import Random, Reinforce
 from mmasvit.stats import Spread
 
@@ -94,7 +93,7 @@ def test_table_3_over_what_was_found(folders):
     searches = [read_results(folder) for folder in folders[3:]]
     table = found_values(searches)
     for name in ('K1', 'E3', 'heads'):
-        values = [values_of(Topology.parse(search.result['topology']))[name]
+        values = [Topology.parse(search.result['topology']).values[name]
                   for search in searches]
         assert table[name] == (fmean(values), stdev(values))
     assert found_values(searches[:1])['K1'].deviation == 0

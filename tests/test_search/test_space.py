@@ -6,7 +6,7 @@ import pytest
 from mmasvit import Topology
 from mmasvit.errors import InputError
 from mmasvit.limits import Constraint
-from mmasvit.search.space import Space, values_of
+from mmasvit.search.space import Space
 from mmasvit.topology import FAMILY, SEARCH_SPACE
 
 # small enough to enumerate, with both kinds of trade-off: heads and splits
@@ -31,7 +31,7 @@ def test_every_choice_is_another_topology():
     assert len(set(topologies)) == len(topologies) == space.size == 2**9
     for topology in topologies:
         assert space.topology(space.choice(topology)) == topology
-        for name, value in values_of(topology).items():
+        for name, value in topology.values.items():
             assert value in space.choices[name]
 
 

@@ -109,7 +109,7 @@ class MeasuringLoop(BaseLoop):
             given.threads)
         self._prepare()
         self._run = as_read_back(dict(
-            kind=self.kind, seed=seed, objective=dict(given.objective.weights),
+            kind=self.kind, seed=seed, objective=given.objective.to_dict(),
             constraint=asdict(given.constraint), **self._describe(), **origin))
         check_run(runner.work_dir, self._run)
         self._iter, self._start = 0, time.perf_counter()

@@ -8,6 +8,7 @@ from mmengine.registry import LOOPS
 
 from mmasvit.arguments import known_keys, one_of, whole_number
 from mmasvit.engine.loops.measuring import MeasuringArguments, MeasuringLoop
+from mmasvit.errors import InputError
 from mmasvit.progress import progress_bar
 from mmasvit.search.history import Evaluation, best_of
 from mmasvit.search.policy import TopologyPolicy
@@ -41,6 +42,10 @@ class SearchArguments(MeasuringArguments):
     def __post_init__(self):
         whole_number('train_cfg.max_iters', self.max_iters, 1)
         one_of('strategy', self.strategy, STRATEGIES)
+        if self.strategy == 'reinforce' and self.objective.by == 'rank':
+            raise InputError("objective.by='rank' is for the strategies that compare, "
+                             "'evolution' and 'random'; the reward of 'reinforce' is by "
+                             'range')
         evolution = known_keys('evolution', self.evolution, ('population', 'tournament'))
         object.__setattr__(self, 'evolution', evolution)
         if self.reward_window == 'protocol':
