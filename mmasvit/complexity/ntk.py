@@ -1,5 +1,5 @@
 """The neural tangent kernel's Gram matrix at initialisation (section 3.2, equation 5)."""
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,49 @@ def ntk_gram(model: nn.Module, features: Callable[[Tensor], Tensor],
     finally:
         for weight, value in zip(weights, learnable):
             weight.requires_grad_(value)
+
+
+def bn_gram(norms: Sequence[nn.Module], features: Callable[[Tensor], Tensor],
+            images: Tensor) -> Tensor:
+    """Inner products of the images' gradients over gamma and beta of BatchNorms alone.
+
+    The norms use statistics that are given, so that no image depends on another. One
+    backward pass serves all images: that of beta is what comes back to a norm's output,
+    that of gamma its product with the normalised input.
+
+    Args:
+        norms: BatchNorms in evaluation mode, each used once, on maps ``(n, C, ...)`` or
+            on tokens ``(n * tokens, C)`` in the order of the images.
+        features: Runs them, images to ``(n, D)``, which is summed.
+        images: ``(n, 3, H, W)``.
+
+    Returns:
+        ``(n, n)`` float64 on the CPU.
+    """
+    seen: List[Tuple[nn.Module, Tensor, Tensor]] = []
+
+    def keep(norm: nn.Module, inputs: Tuple[Tensor], output: Tensor) -> Tensor:
+        output = output if output.requires_grad else output.detach().requires_grad_()
+        seen.append((norm, inputs[0].detach(), output))
+        return output.clone()  # an activation may work in place
+
+    handles = [norm.register_forward_hook(keep) for norm in norms]
+    try:
+        with torch.enable_grad():
+            total = features(images).sum()
+            gradients = torch.autograd.grad(total, [output for _, _, output in seen])
+    finally:
+        for handle in handles:
+            handle.remove()
+    n = len(images)
+    gram = torch.zeros(n, n, dtype=torch.float64)
+    for (norm, x, _), gradient in zip(seen, gradients):
+        shape = (1, -1) + (1, ) * (x.ndim - 2)
+        mean, var = norm.running_mean.view(shape), norm.running_var.view(shape)
+        normalised = (x - mean) * (var + norm.eps).rsqrt()
+        for own in (gradient * normalised, gradient):
+            gram += _gram(own.movedim(1, -1).reshape(n, -1, x.shape[1]).sum(dim=1))
+    return gram
 
 
 def _gram_by_image(weights: List[Tensor], features: Callable[[Tensor], Tensor],

@@ -42,12 +42,16 @@ class UntrainedNetwork:
         dtype: Precision of the network. Defaults to float32.
 
     Raises:
-        InputError: If the images are not of the setting's size and number.
+        InputError: If the images are not of the setting's size and number, or the
+            topology is of another kind.
     """
 
     def __init__(self, topology: Topology, setting: Setting, repeat: int = 0,
                  images: Optional[Tensor] = None, device: str = 'cpu',
                  dtype: torch.dtype = torch.float32):
+        if not isinstance(topology, Topology):
+            raise InputError(f'{topology} is no As-ViT, and only these are measured '
+                             'untrained; bn_gamma and its like are for any kind')
         self.topology = topology
         self.setting = setting
         self.repeat = repeat

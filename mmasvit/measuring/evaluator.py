@@ -33,6 +33,7 @@ class Evaluator:
     Attributes:
         known: All items measured, those found in the ledger included.
         measured: Number of items measured in this run.
+        check: Refuses, by an InputError, a topology that cannot be measured.
     """
 
     def __init__(self, measure: Callable[..., Repeat], repeats: int,
@@ -42,6 +43,8 @@ class Evaluator:
         self._ledger = ledger
         self.known: Dict[Item, Repeat] = on_main_process(ledger.read) if ledger else {}
         self.measured = 0
+        self.check: Callable[[Genotype], None] = getattr(
+            getattr(measure, 'func', measure), 'check', lambda topology: None)
 
     def unknown(self, topologies: Iterable[Genotype]) -> List[Item]:
         """The items of topologies that are still to be measured."""
@@ -110,8 +113,9 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
         names: The measures wanted.
         measure: Name in mmengine's ``FUNCTIONS`` of a function that is called like
             :func:`~mmasvit.complexity.measure_repeat`, or the config of a class there
-            whose objects are; their ``origin``, a dict, tells what the numbers depend on
-            (the hash of a checkpoint). Defaults to that function.
+            whose objects are. Of these ``origin``, a dict, tells what the numbers depend
+            on (the hash of a checkpoint), and ``check`` refuses topologies, both if they
+            have it. Defaults to that function.
         threads: Intra-op threads per item.
 
     Returns:

@@ -68,18 +68,18 @@ def write_results(work_dir: str, search: TopologySearch, objective: Objective,
     plot_search(history, objective, shares, space.choices, Path(work_dir, 'search.png'))
     folder = Path(work_dir, 'configs')
     folder.mkdir(exist_ok=True)
-    emit_configs(found, folder, 'found', _provenance(found, facts))
+    emit_configs(found, folder, 'found', _provenance(found, objective, facts))
     # last: where it is, all is
     write_json(Path(work_dir, 'topology.json'), result)
 
 
-def _provenance(found: Genotype, facts: dict) -> str:
+def _provenance(found: Genotype, objective: Objective, facts: dict) -> str:
     setting = facts['setting']
     return (f'Topology {found}\nfound by tools/search_topology.py: '
             f'{facts["strategy"]}, {facts["steps"]} steps, seed {facts["seed"]},\n'
             f'{setting["protocol"]} protocol, {setting["image_size"]} px, initialisations '
             f'{setting["repeats"]} per topology, images: {source_name(facts["data"])},\n'
-            f'by {", ".join(facts["objective"])}.')
+            f'by {", ".join(objective.names)}.')
 
 
 class Finished(NamedTuple):

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmasvit.complexity import MEASURES, Measured, Setting, measure_repeat
+from mmasvit.complexity import Measured, Setting, find_measure
 from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.measuring import Ledger
@@ -57,7 +57,7 @@ class Item:
 
 def qualified(name: str, setting: Setting) -> str:
     """A measure's name with its protocol, unless no initialisation changes it."""
-    return f'{name}/{setting.protocol}' if MEASURES[name].drawn else name
+    return f'{name}/{setting.protocol}' if find_measure(name).drawn else name
 
 
 def check_study(cfg: Config) -> None:
@@ -68,6 +68,7 @@ def check_study(cfg: Config) -> None:
             the measures' size, or the evaluator does not give the metric.
     """
     study = Study.of(cfg)
+    study.measure  # made here, so that a wrong supernet is refused here
     preflight.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_dataset(cfg, 'train_dataloader')
     for setting in study.settings:
@@ -140,7 +141,10 @@ def run_job(job: Job) -> List[Repeat]:
 def _describe(cfg: Config, study: Study) -> dict:
     """What the numbers depend on; more topologies go on with the same study."""
     fields = asdict(study)
-    del fields['num_topologies']
+    # made of what is measured, so they may change
+    del fields['num_topologies'], fields['composites']
+    if study.supernet is not None:
+        fields['supernet'] = dict(study.supernet, **study.measure.origin)
     plain = cfg.to_dict()
     # what was trained with other data or settings must not be mixed in
     training = {key: plain.get(key) for key in (
@@ -154,8 +158,8 @@ def _measure(job: Job, study: Study) -> List[Repeat]:
     setting, topology = job.item.setting, study.topologies[job.item.index]
     images = (dataset_images(job.cfg, setting.num_images)
               if study.images == 'dataset' else None)
-    repeats = (measure_repeat(topology, setting, repeat, study.measures, images,
-                              get_device()) for repeat in range(setting.repeats))
+    repeats = (study.measure(topology, setting, repeat, study.measures, images,
+                             get_device()) for repeat in range(setting.repeats))
     return [{qualified(name, setting): measured for name, measured in repeat.items()}
             for repeat in repeats]
 

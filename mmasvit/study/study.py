@@ -2,14 +2,18 @@
 import random
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from mmengine.config import Config
 
 from mmasvit.arguments import from_dict, known_keys, one_of, required, whole_number
-from mmasvit.complexity import MEASURES, Setting, check_measures
+from mmasvit.complexity import (MEASURES, PATH_MEASURES, Setting, check_measures,
+                                measure_repeat)
 from mmasvit.errors import InputError
+from mmasvit.measuring import Objective
+from mmasvit.measuring.ledger import Repeat
 from mmasvit.search.space import Space
+from mmasvit.supernets import SupernetMeasures
 from mmasvit.topology import Topology
 
 
@@ -26,6 +30,10 @@ class Study:
         metric: Name of the evaluator's number that counts as accuracy.
         embed_dims: Width C of the topologies. Defaults to 32.
         seed: Seed of the choice of topologies. Defaults to 0.
+        supernet: ``config`` and ``checkpoint`` of a trained supernet, for measures of its
+            paths; see :class:`~mmasvit.supernets.SupernetMeasures`. Defaults to none.
+        composites: Objectives by name, which count as measures too: each scores a
+            topology among all of the study. Defaults to none.
 
     Raises:
         InputError: If an argument is none of the above.
@@ -37,9 +45,19 @@ class Study:
     metric: str = 'accuracy/top1'
     embed_dims: int = 32
     seed: int = 0
+    supernet: Optional[dict] = None
+    composites: Optional[dict] = None
 
     def __post_init__(self):
-        check_measures(self.measures)
+        check_measures(self.measures, supernet=self.supernet is not None)
+        if self.supernet is not None:
+            known_keys('study.supernet', self.supernet, *[('config', 'checkpoint')] * 2)
+        for name, given in (self.composites or {}).items():
+            missing = set(Objective(given).names) - set(self.measures)
+            if missing or name in {**MEASURES, **PATH_MEASURES}:
+                raise InputError(f'study.composites.{name} must have a name of its own and '
+                                 f'be made of the measures, not of '
+                                 f'{", ".join(sorted(missing)) or "itself"}')
         whole_number('num_topologies', self.num_topologies, 3, Space().size)
         protocols = [setting.protocol for setting in self.settings]
         if not protocols or len(set(protocols)) != len(protocols):
@@ -61,6 +79,16 @@ class Study:
                          for number, each in enumerate(given['settings']))
         measures = tuple(given.get('measures', cls.measures))
         return from_dict(cls, 'study', dict(given, settings=settings, measures=measures))
+
+    @cached_property
+    def measure(self) -> Callable[..., Repeat]:
+        """What takes the measures; it may take a while to make."""
+        if self.supernet is None:
+            return measure_repeat
+        measure = SupernetMeasures(**self.supernet)
+        for topology in self.topologies:
+            measure.check(topology)
+        return measure
 
     @cached_property
     def topologies(self) -> List[Topology]:

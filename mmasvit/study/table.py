@@ -3,9 +3,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Dict, List, NamedTuple, Sequence
 
-from mmasvit.complexity import MEASURES, Summary, summarise
+from mmasvit.complexity import MEASURES, PATH_MEASURES, Summary, summarise
 from mmasvit.files import TableFile, replacing, write_json
+from mmasvit.measuring import Objective
 from mmasvit.measuring.ledger import Item as Entry, Repeat
+from mmasvit.search.reward import scores
 from mmasvit.study.correlation import Correlation, kendall_tau
 from mmasvit.study.figure import plot_study
 from mmasvit.study.items import ACCURACY, qualified
@@ -58,7 +60,23 @@ def collect(study: Study, known: Dict[Entry, Repeat]) -> List[Row]:
                 {name: known[topology, repeat][name] for name in names}
                 for repeat in range(setting.repeats)]))
         rows.append(Row(topology, known[topology, 0][ACCURACY].value, measures))
+    _add_composites(study, rows)
     return rows
+
+
+def _add_composites(study: Study, rows: Sequence[Row]) -> None:
+    """Score each topology among all of them; nothing of it is kept in the ledger."""
+    for composite, given in (study.composites or {}).items():
+        objective = Objective(given)
+        for setting in study.settings:
+            names = {name: qualified(name, setting) for name in objective.names}
+            values = scores([{name: row.measures[own].mean for name, own in names.items()}
+                             for row in rows], objective)
+            drawn = [own for own in names.values() if '/' in own]
+            for row, value in zip(rows, values):
+                own = f'{composite}/{setting.protocol}' if drawn else composite
+                row.measures[own] = Summary(value, [value], sum(
+                    row.measures[name].seconds for name in names.values()))
 
 
 def correlate(rows: Sequence[Row]) -> Dict[str, Finding]:
@@ -66,9 +84,15 @@ def correlate(rows: Sequence[Row]) -> Dict[str, Finding]:
     accuracies = [row.accuracy for row in rows]
     return {name: Finding(
         kendall_tau([row.measures[name].mean for row in rows], accuracies),
-        MEASURES[name.partition('/')[0]].higher_is_better,
+        _higher_is_better(name.partition('/')[0]),
         fmean(row.measures[name].seconds for row in rows))
         for name in sorted(rows[0].measures)}
+
+
+def _higher_is_better(name: str) -> bool:
+    """As a measure is meant; a composite is a score."""
+    known = {**MEASURES, **PATH_MEASURES}
+    return name not in known or known[name].higher_is_better
 
 
 def write_study(folder: str, rows: Sequence[Row], findings: Dict[str, Finding]) -> None:

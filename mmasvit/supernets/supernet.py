@@ -84,6 +84,9 @@ class Supernet(BaseModule):
                 raise InputError(
                     f'{topology} is outside the space of {name}: {choice} is {value}, the '
                     f'supernet has {", ".join(map(str, self.space.choices[choice]))}')
+        if topology != self.space.kind.of_values(topology.values):
+            raise InputError(f'{topology} is outside the space of {name}: depths or width '
+                             'are other than there')
 
     def use(self, topology: Optional[Genotype]) -> None:
         """Compute a path outside of training; None for the last value of every choice.
@@ -137,9 +140,3 @@ class Supernet(BaseModule):
         self.requires_grad_(False)
         for norm in chosen:
             norm.requires_grad_(True)
-
-
-def mean_gammas(norms: Sequence[Tuple[nn.Module, ...]]) -> List[float]:
-    """Mean ``|gamma|`` of the last norm of each layer, 0 of a layer without one."""
-    return [each[-1].weight.detach().abs().double().mean().item() if each else 0.
-            for each in norms]

@@ -1,16 +1,20 @@
 """The decorator that makes a function a measure."""
 import math
 from dataclasses import dataclass
-from typing import Callable, Dict
+from typing import Callable, Dict, Union
 
+from mmasvit.complexity.supernet_path import SupernetPath
 from mmasvit.complexity.untrained import UntrainedNetwork
 
-MEASURES: Dict[str, 'Measure'] = {}
+Probe = Union[UntrainedNetwork, SupernetPath]
+
+MEASURES: Dict[str, 'Measure'] = {}  # of untrained networks
+PATH_MEASURES: Dict[str, 'Measure'] = {}  # of paths in a trained supernet
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that says something about an untrained network.
+    """A number that says something about a network before it is trained.
 
     Attributes:
         name: Its name.
@@ -19,11 +23,11 @@ class Measure:
         drawn: Whether it depends on the initialisation.
     """
     name: str
-    function: Callable[[UntrainedNetwork], float]
+    function: Callable[[Probe], float]
     higher_is_better: bool
     drawn: bool
 
-    def __call__(self, probe: UntrainedNetwork) -> float:
+    def __call__(self, probe: Probe) -> float:
         """The number; the worst one there is if it comes out not finite."""
         value = float(self.function(probe))
         if math.isfinite(value):
@@ -31,16 +35,20 @@ class Measure:
         return -math.inf if self.higher_is_better else math.inf
 
 
-def measure(higher_is_better: bool, drawn: bool = True) -> Callable:
-    """Register a function from a :class:`UntrainedNetwork` to a number under its own name.
+def measure(higher_is_better: bool, drawn: bool = True, of_path: bool = False
+            ) -> Callable:
+    """Register a function from a probe to a number under its own name.
 
     Args:
         higher_is_better: Whether large values are meant to predict high accuracy.
         drawn: Whether it depends on the initialisation. Defaults to True.
+        of_path: Whether the probe is a :class:`SupernetPath` and not an
+            :class:`UntrainedNetwork`. Defaults to False.
     """
-    def register(function: Callable[[UntrainedNetwork], float]) -> Callable[[UntrainedNetwork], float]:
+    def register(function: Callable[[Probe], float]) -> Callable[[Probe], float]:
         name = function.__name__
-        MEASURES[name] = Measure(name, function, higher_is_better, drawn)
+        registry = PATH_MEASURES if of_path else MEASURES
+        registry[name] = Measure(name, function, higher_is_better, drawn)
         return function
 
     return register

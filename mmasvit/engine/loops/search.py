@@ -70,6 +70,8 @@ class TopologySearchLoop(MeasuringLoop):
 
     def _prepare(self) -> None:
         given = self._arguments
+        for topology in self._model.space.each_value():
+            self._evaluator.check(topology)
         options = dict(reinforce=dict(update=self._update), evolution=given.evolution)
         strategy = STRATEGIES[given.strategy](
             self._model, given.constraint, given.objective,
