@@ -12,7 +12,7 @@ _base_ = './search_topology_bn.py'
 
 train_dataloader = dict(dataset=dict(data='../shared/data/imagenette160/train'))
 train_cfg = dict(
-    max_iters=500,
-    setting=dict(num_images=256),
+    max_iters=300,
+    setting=dict(num_images=128),
     objective=dict(_delete_=True, bn_expressivity=1, bn_trainability=-1,
                    bn_uncertainty=-1, by='rank'))

@@ -2,11 +2,8 @@
 
     python tools/train.py configs/supernet_asvit_imagenette.py
 
-The first step of a search by BatchNorm: ``search_topology_bn.py`` is the second. With
-``--cfg-options model.backbone.bn_scope=None model.head.type=LinearClsHead`` and the
-head's own arguments it would be a supernet as usual; ``supernet_asvit_imagenette_all.py``
-is that one. A supernet is no classifier to be judged by its accuracy, so nothing is
-validated.
+The first step of a search by BatchNorm: ``search_topology_bn.py`` is the second. A supernet
+is no classifier to be judged by its accuracy, so nothing is validated.
 
 The photographs lie in ``<data_root>/train/<class>/``, at 160 px. Where they lie
 elsewhere, ``--cfg-options`` takes ``train_dataloader.dataset.data_root=...``.
@@ -16,7 +13,6 @@ custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 
 data_root = '../shared/data/imagenette160'
 image_size = 64
-batch_size = 128
 max_epochs = 10
 model = dict(
     type='ImageClassifier',
@@ -24,9 +20,10 @@ model = dict(
                            std=[58.395, 57.12, 57.375], to_rgb=True),
     backbone=dict(type='AsViTSupernet', pretrain_img_size=image_size, bn_scope='all'),
     neck=dict(type='GlobalAveragePooling'),
-    # BN-NAS trains no classifier either
-    head=dict(type='Frozen', part=dict(type='LinearClsHead', num_classes=10,
-                                       in_channels=256)))
+    # BN-NAS trains no classifier either; this one begins with logits of unit size
+    head=dict(type='Frozen', part=dict(
+        type='LinearClsHead', num_classes=10, in_channels=256,
+        init_cfg=dict(type='Normal', layer='Linear', std=256**-0.5))))
 find_unused_parameters = True  # a step uses one path
 
 train_pipeline = [
@@ -36,17 +33,16 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=batch_size, num_workers=1, drop_last=True, persistent_workers=False,
+    batch_size=128, num_workers=1, drop_last=True, persistent_workers=False,
     worker_init_fn=dict(type='mmengine.seed_worker'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='train',
                  pipeline=train_pipeline))
 
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs)
-# of BN-NAS's code, where the batch is 512
-lr = 0.25 * batch_size / 512
+# BN-NAS's code has 0.25 at a batch of 512, for 25,000 steps and not 740
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.),
+    optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=0.),
     clip_grad=dict(type='value', clip_value=5.))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1., end_factor=0.002, by_epoch=True, begin=0,

@@ -17,8 +17,9 @@ model = dict(
     type='ImageClassifier',
     backbone=dict(type='AsViTSupernet', bn_scope='all'),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='Frozen', part=dict(type='LinearClsHead', num_classes=1000,
-                                       in_channels=256)))
+    head=dict(type='Frozen', part=dict(
+        type='LinearClsHead', num_classes=1000, in_channels=256,
+        init_cfg=dict(type='Normal', layer='Linear', std=256**-0.5))))
 find_unused_parameters = True  # a step uses one path
 
 train_dataloader = dict(batch_size=64, persistent_workers=False,

@@ -13,4 +13,4 @@ model = dict(
         _delete_=True, type='MobileNetSupernet', bn_scope='last',
         space={f'layer{i}': [-1] if i in (2, 6, 7, 10) else [0, 1, 2, 3, 4, 5]
                for i in range(1, 22)}),
-    head=dict(part=dict(in_channels=1728)))
+    head=dict(part=dict(in_channels=1728, init_cfg=dict(std=1728**-0.5))))
