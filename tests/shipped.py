@@ -10,7 +10,8 @@ def build(name):
     """Config and model, without a checkpoint and without skipped branches."""
     cfg = Config.fromfile(ROOT / 'configs' / name)
     init_default_scope(cfg.default_scope)
-    cfg.model.backbone.drop_path_rate = 0.
+    if 'drop_path_rate' in cfg.model.backbone:
+        cfg.model.backbone.drop_path_rate = 0.
     if (cfg.model.backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
         cfg.model.backbone.init_cfg = None
     # where mmpretrain's configs have it, and where a Runner puts it

@@ -147,5 +147,8 @@ def _measure_function(measure: Union[str, dict, None], names: Sequence[str]
         raise InputError(f'measure {name!r} is not in the registry of functions')
     if not isinstance(measure, dict):
         return FUNCTIONS.get(name), {}
-    function = FUNCTIONS.build(measure)
+    try:
+        function = FUNCTIONS.build(measure)
+    except TypeError as error:
+        raise InputError(f'measure: {error}') from error
     return function, dict(measure_origin=getattr(function, 'origin', {}))

@@ -72,7 +72,7 @@ def check_study(cfg: Config) -> None:
     preflight.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_dataset(cfg, 'train_dataloader')
     for setting in study.settings:
-        images = dataset_images(cfg, setting.num_images)
+        images = dataset_images(cfg, setting.num_images, study.images == 'spread')
         size = setting.image_size
         if images.shape[-2:] != (size, size):
             raise InputError(f'study: the data has images of {images.shape[-2]} x '
@@ -156,16 +156,21 @@ def _describe(cfg: Config, study: Study) -> dict:
 
 def _measure(job: Job, study: Study) -> List[Repeat]:
     setting, topology = job.item.setting, study.topologies[job.item.index]
-    images = (dataset_images(job.cfg, setting.num_images)
-              if study.images == 'dataset' else None)
+    images = (dataset_images(job.cfg, setting.num_images, study.images == 'spread')
+              if study.images != 'noise' else None)
     repeats = (study.measure(topology, setting, repeat, study.measures, images,
                              get_device()) for repeat in range(setting.repeats))
     return [{qualified(name, setting): measured for name, measured in repeat.items()}
             for repeat in repeats]
 
 
-def dataset_images(cfg: Config, count: int) -> Tensor:
-    """The first images of a config's validation data as its model sees them.
+def dataset_images(cfg: Config, count: int, spread: bool = False) -> Tensor:
+    """Images of a config's validation data as its model sees them.
+
+    Args:
+        cfg: The config.
+        count: How many.
+        spread: Whether they are evenly spread over the data. Defaults to the first ones.
 
     Returns:
         ``(count, 3, H, W)`` float32.
@@ -178,7 +183,8 @@ def dataset_images(cfg: Config, count: int) -> Tensor:
     if len(dataset) < count:
         raise InputError(f'the validation data has {len(dataset)} images, the measures '
                          f'need {count}')
-    batch = pseudo_collate([dataset[i] for i in range(count)])
+    step = len(dataset) / count if spread else 1
+    batch = pseudo_collate([dataset[int(i * step)] for i in range(count)])
     return preprocess(batch)['inputs']
 
 

@@ -25,8 +25,9 @@ class Study:
         num_topologies: Different random topologies out of Table 1.
         settings: How the measures are taken, one entry per protocol.
         measures: Names; all there are by default.
-        images: What the tangent kernel sees: ``'noise'``, or ``'dataset'`` for the first
-            images of the validation data.
+        images: What the tangent kernel sees: ``'noise'``, ``'dataset'`` for the first
+            images of the validation data, or ``'spread'`` for as many evenly spread over
+            it, which suits data that are in the order of their classes.
         metric: Name of the evaluator's number that counts as accuracy.
         embed_dims: Width C of the topologies. Defaults to 32.
         seed: Seed of the choice of topologies. Defaults to 0.
@@ -63,7 +64,7 @@ class Study:
         if not protocols or len(set(protocols)) != len(protocols):
             raise InputError('settings must be at least one, of different '
                              f'protocols, got {protocols}')
-        one_of('images', self.images, ('noise', 'dataset'))
+        one_of('images', self.images, ('noise', 'dataset', 'spread'))
 
     @classmethod
     def of(cls, cfg: Config) -> 'Study':

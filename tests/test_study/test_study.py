@@ -121,7 +121,7 @@ class TestBadInput:
         (['study.other=64'], 'study: unknown other; expected some of num_topologies'),
         (['study.settings=5'], 'settings must be a list of dicts'),
         (['study.measures=[luck]'], 'luck'),
-        (['study.images=photos'], 'images must be one of noise, dataset'),
+        (['study.images=photos'], 'images must be one of noise, dataset, spread'),
         (['study.settings.0.num_images=99'], '99'),
         (['val_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),
         (['train_dataloader.dataset.ann_file=none.npz'], 'none.npz does not exist'),

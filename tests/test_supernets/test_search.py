@@ -14,6 +14,7 @@ from spaces import IDENTITIES, SPACE, classifier
 from mmasvit import MobileTopology, Topology
 from mmasvit.complexity import Measured
 from mmasvit.emit import emit_configs
+from mmasvit.genotypes import KINDS
 from mmasvit.limits import Constraint
 from mmasvit.measuring import Evaluator, Objective
 from mmasvit.mobile_topology import PUBLISHED
@@ -51,24 +52,21 @@ class Knapsack:
 @pytest.mark.parametrize('cap, best, score', [(12, (0, 0, 0, 2), 2.95),
                                               (14, (0, 0, 2, 1), 3.15),
                                               (20, (1, 2, 0, 1), 3.85)])
-def test_evolution_reaches_the_brute_force_optimum(cap, best, score):
-    """Check 5: in nine of ten seeds."""
+def test_evolution_reaches_the_brute_force_optimum(cap, best, score, monkeypatch):
+    """Check 5: in nine of ten seeds, where a change of one item cannot always be enough."""
+    monkeypatch.setitem(KINDS, 'knapsack', Knapsack)
     allowed = [Knapsack(items) for items in product(range(3), repeat=4)
                if Constraint(macs=cap).allows(Knapsack(items))]
     optimum = max(allowed, key=lambda one: one.score)
     assert optimum.items == best and optimum.score == pytest.approx(score)
     hits, objective = 0, Objective(dict(score=1))
     for seed in range(10):
-        policy = TopologyPolicy()
-        policy.space = Space(kind=Knapsack)
-        strategy = Evolution(policy, Constraint(macs=cap), objective, population=8,
-                             tournament=4)
-        strategy.policy.sample = lambda draw: tuple(
-            torch.randint(3, (4, ), generator=draw).tolist())
+        strategy = Evolution(TopologyPolicy(kind='knapsack'), Constraint(macs=cap),
+                             objective, population=20, tournament=2)
         search = TopologySearch(strategy, Evaluator(
             lambda topology, repeat: dict(score=Measured(topology.score, 0.)), 1,
             ['score']), seed, objective)
-        for _ in range(60):
+        for _ in range(110):
             search.step()
         hits += strategy.found(search.history) == optimum
     assert hits >= 9
@@ -207,15 +205,19 @@ def test_the_same_search_in_the_mobilenet_space(mobile, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('topology', [
-    PUBLISHED['bnnas'], Topology.parse('8,2,3|4,1,2|4,1,4|4,1,6|32')], ids=str)
-def test_emitted_detector_trains_two_iterations(topology, tmp_path):
-    cfg, model = build(emit_configs(topology, tmp_path, 'mine', 'By hand.').detector)
+def test_emitted_detector_of_a_mobilenet_trains_two_iterations(tmp_path):
+    """That of an As-ViT does in test_emit.py."""
+    cfg, model = build(emit_configs(PUBLISHED['bnnas'], tmp_path, 'mine', 'By hand.')[1])
     for stage in model.roi_head.bbox_assigner:
         stage.pos_iou_thr = stage.neg_iou_thr = stage.min_pos_iou = 0.5
+    for sampler in model.roi_head.bbox_sampler:
+        sampler.num = 16  # a box costs the same in all three stages
     train_two_steps(cfg, model, detector_batch(cfg, 128))
     assert without_gradient(model) == []
     assert tuple(cfg.model.neck.in_channels) == model.backbone.out_channels
+    shipped = Config.fromfile(ROOT / 'configs/cascade_mobilenet_bnnas_coco.py').model
+    shipped.backbone.init_cfg = cfg.model.backbone.init_cfg
+    assert shipped.backbone == cfg.model.backbone and shipped.neck == cfg.model.neck
 
 
 @pytest.mark.parametrize('which, size', [(0, 224), (1, 128)])
@@ -223,7 +225,8 @@ def test_flops_of_emitted_mobilenets(which, size, tmp_path):
     topology = PUBLISHED['bnnas']
     path = emit_configs(topology, tmp_path, 'mine', 'By hand.')[which]
     out = tmp_path / 'costs.json'
-    works('tools/get_flops.py', path, '--shape', size, size, '--out', out)
+    few = ['--cfg-options', 'model.test_cfg.rpn.max_per_img=4'] if which else []
+    works('tools/get_flops.py', path, '--shape', size, size, '--out', out, *few)
     costs = json.loads(out.read_text())
     if which:
         assert costs['params'] > costs['backbone_params'] < topology.count_params()
