@@ -86,10 +86,15 @@ class SmallSupernet(Supernet):
                 self.layers[layer][str(number)] = make(channels)
                 norm = nn.BatchNorm2d(channels) if name in normed else nn.Identity()
                 self.norms[layer][str(number)] = norm
-                self._add(layer, str(number), [norm] if name in normed else [])
         self.head = nn.Linear(channels, num_classes)
         nn.init.normal_(self.head.weight, std=channels**-0.5)
         self._freeze()
+
+    def candidates(self) -> Dict[str, Dict[str, Tuple[nn.Module, ...]]]:
+        """The norm of every operator of every layer that has one."""
+        return {layer: {number: (norm, ) if isinstance(norm, nn.BatchNorm2d) else ()
+                        for number, norm in norms.items()}
+                for layer, norms in self.norms.items()}
 
     def candidates_of(self, topology: Genotype) -> Dict[str, str]:
         """The operator of each layer."""
@@ -109,7 +114,7 @@ class SmallSupernet(Supernet):
         """Mean ``|gamma|`` of each operator of each layer; 0 of one without a norm."""
         return {layer: [norms[-1].weight.detach().abs().mean().item() if norms else 0.
                         for norms in candidates.values()]
-                for layer, candidates in self._norms.items()}
+                for layer, candidates in self.candidates().items()}
 
 
 def train(supernet: Supernet, images: Tensor, labels: Tensor, steps: int,

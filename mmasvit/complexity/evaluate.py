@@ -49,9 +49,9 @@ def check_measures(names: Sequence[str], supernet: bool = False) -> None:
     """
     of_path = [name for name in names if name in PATH_MEASURES]
     if of_path and not supernet:
-        raise InputError(f"{', '.join(of_path)}: there is no trained supernet to look at; "
-                         "name one by measure=dict(type='SupernetMeasures', config=..., "
-                         'checkpoint=...)')
+        raise InputError(f"{', '.join(of_path)}: there is no trained supernet to look "
+                         "at; name one by measure=dict(type='SupernetMeasures', "
+                         'config=..., checkpoint=...)')
     known = {**MEASURES, **(PATH_MEASURES if supernet else {})}
     unknown = [name for name in names if name not in known]
     if unknown or not names:

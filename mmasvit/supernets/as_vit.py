@@ -23,13 +23,13 @@ class AsViTSupernet(Supernet):
 
     The weights are those of one As-ViT with the largest value of every choice. A smaller
     candidate uses a part of them: the pixels or tokens in the middle of a kernel that its
-    own kernel covers, and the first of the hidden units. Splits and heads have no weights.
+    own kernel covers, and the first hidden units. Splits and heads have no weights.
 
     As-ViT has LayerNorms only; they stay, frozen. What trains is a BatchNorm at the
     output of every candidate, before the residual: of the tokenizer (layer ``K1``, a
     candidate per kernel), the re-embeddings (``K2`` to ``K4``), the attentions (``attn1``
     to ``attn4``, a candidate for each pair of splits and heads, since two BatchNorms in a
-    row would leave the first one's gamma without effect), and the FFNs (``E1`` to ``E4``).
+    row would leave the first gamma without effect), and the FFNs (``E1`` to ``E4``).
     Candidates of a layer have the same number of trainable numbers. After a search the
     BatchNorms are dropped and a plain As-ViT is trained.
 
@@ -67,8 +67,8 @@ class AsViTSupernet(Supernet):
         for heads in self.space.choices['heads']:
             if largest.embed_dims * 8 % heads:
                 raise InputError(f'AsViTSupernet: heads={heads} leave channels of '
-                                 f'attention unused at C = {largest.embed_dims}, and would '
-                                 'have fewer weights than other candidates')
+                                 f'attention unused at C = {largest.embed_dims}, and '
+                                 'would have fewer weights than other candidates')
         self._options = dict(out_indices=out_indices, output_norm=True,
                              pretrain_img_size=pretrain_img_size,
                              use_abs_pos_embed=use_abs_pos_embed)
@@ -78,8 +78,6 @@ class AsViTSupernet(Supernet):
         for layer, (width, candidates) in self._layers().items():
             self.norms[layer] = ModuleDict({
                 candidate: nn.BatchNorm1d(width) for candidate in candidates})
-            for candidate, norm in self.norms[layer].items():
-                self._add(layer, candidate, [norm])
         self._freeze()
 
     def _layers(self) -> Dict[str, Tuple[int, Sequence[str]]]:
@@ -94,6 +92,11 @@ class AsViTSupernet(Supernet):
             layers[f'E{number}'] = width, [*map(str, values[f'E{number}'])]
         return layers
 
+    def candidates(self) -> Dict[str, Dict[str, Tuple[nn.Module, ...]]]:
+        """The norm of every candidate of every layer."""
+        return {layer: {candidate: (norm, ) for candidate, norm in norms.items()}
+                for layer, norms in self.norms.items()}
+
     def candidates_of(self, topology: Topology) -> Dict[str, str]:
         """The candidate of each layer that a path takes."""
         found = {}
@@ -101,10 +104,10 @@ class AsViTSupernet(Supernet):
             found[f'K{i + 1}'] = str(topology.kernels[i])
             found[f'attn{i + 1}'] = f'{topology.splits[i]}x{topology.num_heads}'
             found[f'E{i + 1}'] = str(topology.expansions[i])
-        return {layer: found[layer] for layer in self._norms}
+        return {layer: found[layer] for layer in self.norms}
 
     def plain_state_dict(self, topology: Topology) -> Dict[str, Tensor]:
-        """The weights of a path under the names of a plain As-ViT, views of the shared."""
+        """The weights of a path, views, under the names of a plain As-ViT."""
         self.check(topology)
         largest, weights = self.shared.topology, {}
         for name, weight in self.shared.named_parameters():
@@ -127,7 +130,7 @@ class AsViTSupernet(Supernet):
         return weights
 
     def forward_path(self, x: Tensor, topology: Topology) -> Tuple[Tensor, ...]:
-        """Images to the maps of a path: a plain As-ViT of these weights, with its norms."""
+        """Images to the maps of a path: of a plain As-ViT with BatchNorms in it."""
         network = self._plain(topology)
         norms = {layer: norms[-1] for layer, norms in self.norms_of(topology).items()}
         places = {'K1': network.patch_embed}

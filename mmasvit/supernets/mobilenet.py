@@ -46,10 +46,15 @@ class MobileNetSupernet(Supernet):
                     layer.in_channels, layer.out_channels, OPERATORS[number],
                     layer.stride, NORM_CFG)
                 self.layers[name][str(number)] = operator
-                self._add(name, str(number), getattr(operator, 'norms', ()))
         self.last = conv_norm(LAYERS[-1].out_channels, LAST_WIDTH)
         self.out_channels = (LAST_WIDTH, )
         self._freeze()
+
+    def candidates(self) -> Dict[str, Dict[str, Tuple[nn.Module, ...]]]:
+        """The norms of every candidate of every layer, the last one last."""
+        return {layer: {number: getattr(operator, 'norms', ())
+                        for number, operator in operators.items()}
+                for layer, operators in self.layers.items()}
 
     def candidates_of(self, topology: MobileTopology) -> Dict[str, str]:
         """The candidate of each layer that a path takes."""

@@ -16,7 +16,7 @@ Scope = Union[str, Sequence[str], None]
 
 
 class Supernet(BaseModule):
-    """A backbone with all candidates of a space, of which a step of training uses one path.
+    """A backbone with all candidates of a space; a step of training uses one path of it.
 
     What BN-NAS does: the weights stay at their initialisation, and only BatchNorms train.
     The freezing happens here, in the constructor: a wrapper for several processes looks
@@ -24,8 +24,8 @@ class Supernet(BaseModule):
     (seed, iteration), uniformly, so it is the same in every process; parameters off it
     have no gradient at all, since one of zero would let momentum move them.
 
-    A subclass builds its parts, keeps the norms of every candidate by :meth:`_add` and
-    ends its constructor with :meth:`_freeze`.
+    A subclass builds its parts, says by :meth:`candidates` which norms they have, and ends
+    its constructor with :meth:`_freeze`.
 
     Args:
         kind: What paths are.
@@ -38,8 +38,8 @@ class Supernet(BaseModule):
 
     Attributes:
         space: The space.
-        path: The path in use outside of training, or None for the last value of every
-            choice; :meth:`use` sets it.
+        path: The path in use, which :meth:`use` sets. None is that of the step in
+            training, and the last value of every choice otherwise.
 
     Raises:
         InputError: If an argument is none of the above, or no BatchNorm is selected.
@@ -53,24 +53,24 @@ class Supernet(BaseModule):
         self.bn_scope = bn_scope
         self.seed = whole_number(f'{type(self).__name__}: seed', seed, 0)
         self.path: Optional[Genotype] = None
-        # by layer and candidate, the last norm last; they are modules of the subclass
-        self._norms: Dict[str, Dict[str, Tuple[nn.Module, ...]]] = {}
+
+    def candidates(self) -> Dict[str, Dict[str, Tuple[nn.Module, ...]]]:
+        """The norms of every candidate of every layer, the last one last."""
+        raise NotImplementedError
 
     def candidates_of(self, topology: Genotype) -> Dict[str, str]:
         """The candidate of each layer that a path takes."""
         raise NotImplementedError
 
-    def _add(self, layer: str, candidate: str, norms: Sequence[nn.Module]) -> None:
-        self._norms.setdefault(layer, {})[candidate] = tuple(norms)
-
     def norms_of(self, topology: Genotype) -> Dict[str, Tuple[nn.Module, ...]]:
-        """The norms of each layer on a path, the last one last; an identity may have none.
+        """The norms of each layer on a path; an identity may have none.
 
         Raises:
             InputError: If the path is not one of this supernet's.
         """
         self.check(topology)
-        return {layer: self._norms[layer][candidate]
+        candidates = self.candidates()
+        return {layer: candidates[layer][candidate]
                 for layer, candidate in self.candidates_of(topology).items()}
 
     def check(self, topology: Genotype) -> None:
@@ -82,14 +82,14 @@ class Supernet(BaseModule):
         for choice, value in topology.values.items():
             if value not in self.space.choices[choice]:
                 raise InputError(
-                    f'{topology} is outside the space of {name}: {choice} is {value}, the '
-                    f'supernet has {", ".join(map(str, self.space.choices[choice]))}')
+                    f'{topology} is outside the space of {name}: {choice} is {value}, '
+                    f'the supernet has {", ".join(map(str, self.space.choices[choice]))}')
         if topology != self.space.kind.of_values(topology.values):
-            raise InputError(f'{topology} is outside the space of {name}: depths or width '
-                             'are other than there')
+            raise InputError(f'{topology} is outside the space of {name}: depths or '
+                             'width are other than there')
 
     def use(self, topology: Optional[Genotype]) -> None:
-        """Compute a path outside of training; None for the last value of every choice.
+        """Compute a path from now on; see :attr:`path`.
 
         Raises:
             InputError: If the path is not one of this supernet's.
@@ -106,8 +106,7 @@ class Supernet(BaseModule):
             for values in self.space.choices.values()))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Images ``(N, 3, H, W)`` to the maps of a path: of this step in training, and
-        of :attr:`path` outside of it."""
+        """Images ``(N, 3, H, W)`` to the maps of a path; see :attr:`path`."""
         if self.training and self.path is None:
             iteration = MessageHub.get_current_instance().get_info('iter', 0)
             return self.forward_path(x, self.path_of_step(iteration))
@@ -123,20 +122,16 @@ class Supernet(BaseModule):
         scope, name = self.bn_scope, type(self).__name__
         if scope is None:
             return
-        layers = list(self._norms)
-        if not isinstance(scope, str):
-            layers = list(scope)
-            unknown = [layer for layer in layers if layer not in self._norms]
-        else:
-            unknown = [] if scope in ('all', 'last') else [scope]
+        candidates = self.candidates()
+        layers = list(candidates) if scope in ('all', 'last') else scope
+        known = isinstance(layers, (list, tuple)) and set(layers) <= set(candidates)
         chosen: List[nn.Module] = [
-            norm for layer in layers if not unknown
-            for norms in self._norms[layer].values()
+            norm for layer in layers if known for norms in candidates[layer].values()
             for norm in (norms[-1:] if scope == 'last' else norms)]
         if not chosen:
             raise InputError(
                 f"{name}: bn_scope {scope!r} selects no BatchNorm; it must be 'all', "
-                f"'last', or a list of layers out of {', '.join(self._norms)}")
+                f"'last', or a list of layers out of {', '.join(candidates)}")
         self.requires_grad_(False)
         for norm in chosen:
             norm.requires_grad_(True)

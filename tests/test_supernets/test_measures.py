@@ -23,7 +23,7 @@ def path(request):
     model = classifier(dict(backbone, bn_scope='all'), width).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for norms in (norms for layer in model.backbone._norms.values()
+        for norms in (norms for layer in model.backbone.candidates().values()
                       for candidate in layer.values() for norms in candidate):
             norms.weight.normal_(generator=draw)
             norms.bias.normal_(std=.1, generator=draw)
@@ -82,7 +82,7 @@ def test_kernel_sees_the_path_alone(path):
     value = PATH_MEASURES['bn_trainability'](path)
     on_path = {id(norm) for norms in path.norms for norm in norms}
     with torch.no_grad():
-        for layer in path._supernet._norms.values():
+        for layer in path._supernet.candidates().values():
             for norm in (norm for norms in layer.values() for norm in norms):
                 if id(norm) not in on_path:
                     norm.weight.fill_(9.)

@@ -183,7 +183,7 @@ def counts(supernet):
     """Trainable numbers of every candidate of every layer."""
     return {layer: {sum(p.numel() for norm in norms for p in norm.parameters()
                         if p.requires_grad) for norms in candidates.values()}
-            for layer, candidates in supernet._norms.items()}
+            for layer, candidates in supernet.candidates().items()}
 
 
 def test_candidates_of_a_layer_have_as_many_trainable_numbers():

@@ -11,8 +11,8 @@ EPSILON = 1e-6  # a gamma of zero is bad, and not infinitely so
 def bn_expressivity(path: SupernetPath) -> float:
     """Sum over the layers of ``log(mean |gamma|)``: how much the path scales its input.
 
-    "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term; its
-    formula is not known here, and this one is ours. A layer without a BatchNorm counts
+    "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term;
+    its formula is not known here, and this one is ours. A layer without a BatchNorm counts
     nothing: the measure is for spaces where every operator has one.
     """
     return sum(log(EPSILON + gamma) for gamma in path.gammas)

@@ -10,8 +10,8 @@ IMAGES = 16
 def bn_trainability(path: SupernetPath) -> float:
     """Condition number of the tangent kernel over the BatchNorms of the path alone.
 
-    "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term; its
-    formula is not known here, and this one is ours. The kernel is that of the summed
+    "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term;
+    its formula is not known here, and this one is ours. The kernel is that of the summed
     logits of 16 images over what was trained, under the images' own statistics.
     """
     images = path.images[:IMAGES]
