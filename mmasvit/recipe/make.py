@@ -1,8 +1,10 @@
 """From a folder and a few wishes to a config file that is known to work."""
+import io
 import os
 import shlex
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -343,6 +345,8 @@ def check_config(path: str, init: Optional[str]) -> None:
     Raises:
         InputError: If a run would be refused, or weights that the user gave do not fit.
     """
+    with redirect_stdout(io.StringIO()):  # it tells what else it would like to import
+        import_module('mmdet.datasets')
     cfg = Config.fromfile(path)
     cfg.work_dir = None  # nothing is mended before the run
     check_data(cfg, images=False)
