@@ -1,8 +1,10 @@
 """From a folder and a few wishes to a config file that is known to work."""
+import io
 import os
 import shlex
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -269,8 +271,9 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
     return Recipe(
         base=base, base_name=base_name, data_root=_root(data), **parts, data=facts,
         masks=masks, backbone=backbone.changes or None,
-        in_channels=backbone.in_channels, sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
-        processes=machine.processes, detections=detections, schedule=schedule, rate=rate,
+        in_channels=backbone.in_channels, sizing=sizing, crop=base.input_size,
+        flips=wishes.flips, batch_size=batch_size, processes=machine.processes,
+        detections=detections, schedule=schedule, rate=rate,
         new_optimizer=new_optimizer, seed=wishes.seed, why=tuple(why),
         commands=(machine.train_command(command),
                   f'python {_tool("test.py")} {command} {trained}',
@@ -342,6 +345,8 @@ def check_config(path: str, init: Optional[str]) -> None:
     Raises:
         InputError: If a run would be refused, or weights that the user gave do not fit.
     """
+    with redirect_stdout(io.StringIO()):  # it tells what else it would like to import
+        import_module('mmdet.datasets')
     cfg = Config.fromfile(path)
     cfg.work_dir = None  # nothing is mended before the run
     check_data(cfg, images=False)

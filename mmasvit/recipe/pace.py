@@ -1,6 +1,8 @@
 """How fast this machine trains a config."""
+import os
 import time
 import warnings
+from contextlib import redirect_stdout
 from typing import List, NamedTuple
 
 import torch
@@ -49,6 +51,11 @@ def measure_pace(path: str, processes: int, threads: int) -> Pace:
 
 def _measure(rank: int, path: str, processes: int, threads: int, begun: float,
              results) -> None:
+    with open(os.devnull, 'w') as nobody, redirect_stdout(nobody):
+        results.put(_timed(rank, path, processes, threads, begun))
+
+
+def _timed(rank: int, path: str, processes: int, threads: int, begun: float) -> Pace:
     device = torch.device(f'cuda:{rank}' if torch.cuda.is_available() else 'cpu')
     if device.type == 'cpu':
         torch.set_num_threads(threads)
@@ -72,8 +79,8 @@ def _measure(rank: int, path: str, processes: int, threads: int, begun: float,
     with torch.no_grad():
         batches = _time(loader, model.val_step, 1 + TIMED_VALIDATIONS, device)
     batches = batches[1:] or batches  # workers start with the first
-    results.put(Pace(start, sum(steps) / len(steps),
-                     sum(batches) / len(batches) * len(loader) / processes))
+    return Pace(start, sum(steps) / len(steps),
+                sum(batches) / len(batches) * len(loader) / processes)
 
 
 def _time(loader, run, count: int, device: torch.device) -> List[float]:
