@@ -28,8 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=3, metavar='N')
     parser.add_argument('--steps', type=int, default=600, metavar='N')
-    parser.add_argument('--data', metavar='FILE.npz', help='labelled images of even size, '
-                        'seen at half of it; default: stripes of four directions')
+    parser.add_argument('--data', metavar='FILE.npz', help='labelled images of even '
+                        'size, seen at half of it; default: stripes of four directions')
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN on COCO with the architecture that BN-NAS publishes.
 
-    bash tools/dist_train.sh configs/mobilenet_bnnas_in1k.py 8             # the backbone first
+    bash tools/dist_train.sh configs/mobilenet_bnnas_in1k.py 8    # the backbone first
     bash tools/dist_train.sh configs/cascade_mobilenet_bnnas_coco.py 8
 """
 _base_ = './_base_/cascade_mobilenet_coco.py'

@@ -8,8 +8,8 @@ at 64 px; beside their accuracies BN-NAS's indicator, the three terms of our sub
 for BNNAS++'s, their sum of ranks, and what needs no training at all. For the supernet
 whose weights were all trained: ``--cfg-options
 study.supernet.config=configs/supernet_asvit_imagenette_all.py
-study.supernet.checkpoint=work_dirs/supernet_asvit_imagenette_all/epoch_10.pth``, in a work
-directory of its own.
+study.supernet.checkpoint=work_dirs/supernet_asvit_imagenette_all/epoch_10.pth``, in a
+work directory of its own.
 """
 _base_ = './complexity_study_cifar.py'
 

@@ -2,8 +2,8 @@
 
     python tools/train.py configs/supernet_asvit_imagenette.py
 
-The first step of a search by BatchNorm: ``search_topology_bn.py`` is the second. A supernet
-is no classifier to be judged by its accuracy, so nothing is validated.
+The first step of a search by BatchNorm: ``search_topology_bn.py`` is the second. A
+supernet is no classifier to be judged by its accuracy, so nothing is validated.
 
 The photographs lie in ``<data_root>/train/<class>/``, at 160 px. Where they lie
 elsewhere, ``--cfg-options`` takes ``train_dataloader.dataset.data_root=...``.

@@ -67,8 +67,8 @@ MOBILE_SPACE: Dict[str, Tuple[int, ...]] = {
     f'layer{number}': (*range(len(OPERATORS)), *([IDENTITY] if layer.keeps_shape else []))
     for number, layer in enumerate(LAYERS, 1)}
 
-_FORM = (f'[{len(LAYERS)} whole numbers], operators 0 to {len(OPERATORS) - 1} (k3e3, k3e6, '
-         f'k5e3, k5e6, k7e3, k7e6) or {IDENTITY}, the identity')
+_FORM = (f'[{len(LAYERS)} whole numbers], operators 0 to {len(OPERATORS) - 1} (k3e3, '
+         f'k3e6, k5e3, k5e6, k7e3, k7e6) or {IDENTITY}, the identity')
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class MobileTopology:
         for (name, allowed), operator in zip(MOBILE_SPACE.items(), given):
             whole_number(f'path: {name}', operator, IDENTITY, len(OPERATORS) - 1)
             if operator not in allowed:
-                raise InputError(f'path: {name} changes the shape of the map, so it cannot '
-                                 f'be {IDENTITY}, the identity')
+                raise InputError(f'path: {name} changes the shape of the map, so it '
+                                 f'cannot be {IDENTITY}, the identity')
 
     @classmethod
     def parse(cls, text: str) -> 'MobileTopology':
@@ -198,7 +198,8 @@ def _inverted_residual(in_channels: int, out_channels: int, operator: MBConv,
                        stride: int) -> List[_Conv]:
     hidden = in_channels * operator.expansion
     expand = [_Conv(in_channels, hidden)] if operator.expansion > 1 else []
-    return [*expand, _Conv(1, hidden, operator.kernel, stride), _Conv(hidden, out_channels)]
+    return [*expand, _Conv(1, hidden, operator.kernel, stride),
+            _Conv(hidden, out_channels)]
 
 
 # Found at 224 px: by BN-NAS, and by "Single Path One-Shot" in the same space.

@@ -1,4 +1,4 @@
-"""A space small enough to train in seconds: a chain of layers with three operators each."""
+"""A space small enough to train in seconds: layers with three operators each."""
 from dataclasses import dataclass
 from typing import Callable, Dict, Sequence, Tuple
 

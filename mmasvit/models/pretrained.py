@@ -217,8 +217,8 @@ def load_whole(backbone: nn.Module, checkpoint: str, prefix: Optional[str] = Non
     misfits += [key for key in tensors if key not in own
                 and not key.startswith(may_be_left)]
     if misfits:
-        raise InputError(f"{checkpoint}: {len(misfits)} tensors under prefix '{prefix}' are "
-                         f'not those of {type(backbone).__name__}{_first(misfits)}')
+        raise InputError(f"{checkpoint}: {len(misfits)} tensors under prefix '{prefix}' "
+                         f'are not those of {type(backbone).__name__}{_first(misfits)}')
     backbone.load_state_dict({key: tensors[key] for key in own})
     print_log(f"{type(backbone).__name__}: loaded {len(own)} tensors from {checkpoint} "
               f"(prefix '{prefix}')", logger='current')

@@ -104,7 +104,7 @@ def scores(measured: Sequence[Values], objective: Objective = Objective(),
            reference: Optional[Sequence[Values]] = None) -> List[float]:
     """Place topologies on one scale that does not depend on the order of a search.
 
-    By rank, a measure counts the share of the others that a topology beats, a tie as half:
+    By rank, a measure counts the share of the others that a topology beats, ties half:
     what is not a number comes last, and how far values are apart does not matter.
 
     By range, each measure counts from 0 to 1 over the range, times its weight. With a

@@ -56,8 +56,8 @@ class Study:
         for name, given in (self.composites or {}).items():
             missing = set(Objective(given).names) - set(self.measures)
             if missing or name in {**MEASURES, **PATH_MEASURES}:
-                raise InputError(f'study.composites.{name} must have a name of its own and '
-                                 f'be made of the measures, not of '
+                raise InputError(f'study.composites.{name} must have a name of its own '
+                                 'and be made of the measures, not of '
                                  f'{", ".join(sorted(missing)) or "itself"}')
         whole_number('num_topologies', self.num_topologies, 3, Space().size)
         protocols = [setting.protocol for setting in self.settings]

@@ -24,8 +24,8 @@ class Supernet(BaseModule):
     (seed, iteration), uniformly, so it is the same in every process; parameters off it
     have no gradient at all, since one of zero would let momentum move them.
 
-    A subclass builds its parts, says by :meth:`candidates` which norms they have, and ends
-    its constructor with :meth:`_freeze`.
+    A subclass builds its parts, says by :meth:`candidates` which norms they have, and
+    ends its constructor with :meth:`_freeze`.
 
     Args:
         kind: What paths are.

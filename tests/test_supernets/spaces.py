@@ -1,13 +1,11 @@
 """Small spaces of both supernets, and the one of the benchmarks."""
-import sys
-from unittest import mock
+from types import SimpleNamespace
 
 import torch
-from helpers import ROOT
+from helpers import load
 from mmengine.registry import MODELS, init_default_scope
 
-with mock.patch.object(sys, 'path', [str(ROOT / 'benchmarks'), *sys.path]):
-    from common import small_space  # noqa: F401
+small_space = SimpleNamespace(**load('benchmarks/common/small_space.py'))
 
 # two values of each choice, so that every candidate is drawn in few steps
 SPACE = dict(K1=[4, 8], S1=[2, 4], E1=[2, 4], K2=[2, 4], S2=[1, 2], E2=[2, 3], K3=[2, 3],

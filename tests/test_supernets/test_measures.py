@@ -73,7 +73,8 @@ def test_kernel_is_that_of_a_backward_pass_per_image(path):
             path.logits(image[None]).sum(), parameters)]).double() for image in images]
         expected = torch.stack(rows) @ torch.stack(rows).T
         gram = bn_gram(path.trained_norms, path.logits, images)
-    torch.testing.assert_close(gram, expected, rtol=1e-4, atol=1e-4 * expected.max().item())
+    torch.testing.assert_close(gram, expected, rtol=1e-4,
+                               atol=1e-4 * expected.max().item())
     assert condition_number(gram) > 1
 
 

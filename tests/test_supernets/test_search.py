@@ -9,7 +9,7 @@ import torch
 from helpers import ROOT, fails, run, works
 from mmengine.config import Config
 from shipped import build, detector_batch, train_two_steps, without_gradient
-from spaces import IDENTITIES, SPACE, classifier
+from spaces import IDENTITIES, classifier
 
 from mmasvit import MobileTopology, Topology
 from mmasvit.complexity import Measured
@@ -53,7 +53,7 @@ class Knapsack:
                                               (14, (0, 0, 2, 1), 3.15),
                                               (20, (1, 2, 0, 1), 3.85)])
 def test_evolution_reaches_the_brute_force_optimum(cap, best, score, monkeypatch):
-    """Check 5: in nine of ten seeds, where a change of one item cannot always be enough."""
+    """Check 5: in nine of ten seeds, where changing one item is not always enough."""
     monkeypatch.setitem(KINDS, 'knapsack', Knapsack)
     allowed = [Knapsack(items) for items in product(range(3), repeat=4)
                if Constraint(macs=cap).allows(Knapsack(items))]
@@ -115,9 +115,10 @@ def test_search_by_gamma_keeps_the_limit_and_emits_configs(whole, trained):
 def test_killed_search_goes_on_by_replay(whole, search_options, tmp_path):
     for name in ('run.json', 'measurements.jsonl'):
         (tmp_path / name).write_bytes((whole / name).read_bytes())
-    lines = (tmp_path / 'measurements.jsonl').read_bytes().splitlines(keepends=True)
+    ledger = tmp_path / 'measurements.jsonl'
+    lines = ledger.read_bytes().splitlines(keepends=True)
     half = len(lines) // 2
-    (tmp_path / 'measurements.jsonl').write_bytes(b''.join(lines[:half]) + lines[half][:9])
+    ledger.write_bytes(b''.join(lines[:half]) + lines[half][:9])
     works(SEARCH, CONFIG, '--work-dir', tmp_path, *search_options(*SHORT))
     assert (tmp_path / 'history.csv').read_bytes() == (whole / 'history.csv').read_bytes()
     (ours, _), (theirs, _) = read(tmp_path), read(whole)
@@ -266,9 +267,9 @@ def test_shipped_searches_and_supernets_have_one_space():
     for name, supernet in (('bn', 'asvit'), ('bn_composite', 'asvit'),
                            ('bn_mobilenet', 'mobilenet')):
         cfg = Config.fromfile(ROOT / f'configs/search_topology_{name}.py')
-        assert cfg.train_cfg.measure.config == f'configs/supernet_{supernet}_imagenette.py'
+        of = cfg.train_cfg.measure.config
+        assert of == f'configs/supernet_{supernet}_imagenette.py'
         for data in ('imagenette', 'in1k'):
             own = Config.fromfile(ROOT / f'configs/supernet_{supernet}_{data}.py')
             assert own.model.backbone.get('space') == cfg.model.get('space')
             assert own.find_unused_parameters
-    assert len(SPACE) == 12

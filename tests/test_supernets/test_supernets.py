@@ -38,7 +38,8 @@ def steps(model, numbers):
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     for number in numbers:
         MessageHub.get_current_instance().update_info('iter', number)
-        images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(number))
+        draw = torch.Generator().manual_seed(number)
+        images = torch.randn(6, 3, 32, 32, generator=draw)
         loss = model(images, samples(6), mode='loss')['loss']
         wrapper.update_params(loss)
 
@@ -63,7 +64,8 @@ def test_what_trains_is_the_scope_and_nothing_else_moves(scope, expected):
     'all', ('convs.0.bn', 'convs.1.bn', 'convs.2.bn'))])
 def test_scope_of_the_mobilenet_space(scope, suffixes):
     supernet = MobileNetSupernet(IDENTITIES, bn_scope=scope)
-    trainable = {name for name, value in supernet.named_parameters() if value.requires_grad}
+    trainable = {name for name, value in supernet.named_parameters()
+                 if value.requires_grad}
     assert {name.rpartition('.')[0] for name in trainable} == {
         f'layers.{layer}.{number}.{suffix}' for layer, values in IDENTITIES.items()
         for number in values if number >= 0 for suffix in suffixes}
@@ -99,7 +101,8 @@ def test_operators_off_the_path_stay_bitwise_the_same(wrapped, tmp_path):
                 optimizer.zero_grad()
 
         def gammas(number):
-            return [layer[str(number)].weight.clone() for layer in supernet.norms.values()]
+            return [layer[str(number)].weight.clone()
+                    for layer in supernet.norms.values()]
 
         def same(one, other):
             return all(map(torch.equal, one, other))
@@ -151,7 +154,8 @@ def coloured(count, seed):
 def fit_head(supernet, images, labels):
     """Let the frozen classifier read what the convolutions carry."""
     seen = []
-    handle = supernet.head.register_forward_pre_hook(lambda _, inputs: seen.append(*inputs))
+    handle = supernet.head.register_forward_pre_hook(
+        lambda _, inputs: seen.append(*inputs))
     supernet.forward_path(images, supernet.space.topology((0, ) * LAYERS))
     handle.remove()
     x = seen[0] - seen[0].mean(dim=0)
@@ -239,7 +243,8 @@ def test_a_path_is_the_plain_network_of_its_weights(number):
     (8, k, 4) for k in (2, 3, 4, 5, 6, 7)] + [(4, 2, 2), (4, 3, 2)])
 def test_smaller_kernels_keep_their_pixels(largest, edge, stride):
     """A large kernel that is zero around the part of a small one is the small one."""
-    part = _centre(torch.arange(largest**2).view(largest, largest), edge, stride).flatten()
+    places = torch.arange(largest**2).view(largest, largest)
+    part = _centre(places, edge, stride).flatten()
     weight = torch.zeros(largest**2)
     weight[part] = torch.randn(edge**2)
     image = torch.randn(1, 1, 24, 20)
@@ -257,7 +262,8 @@ def test_mobilenet_path_is_the_backbone_of_its_operators():
     topology = supernet.path_of_step(0)
     plain = SearchedMobileNet(topology, out_indices=(6, )).eval()
     state = supernet.state_dict()
-    own = {name: value for name, value in state.items() if name.startswith(('stem', 'last'))}
+    own = {name: value for name, value in state.items()
+           if name.startswith(('stem', 'last'))}
     places = {0: 0, 1: 4, 2: 8, 3: 12, 4: 16, 5: 20}
     for stage, first in places.items():
         prefix = f'layers.layer{first + 1}.{topology.operators[first]}.'

@@ -12,7 +12,7 @@ def bn_expressivity(path: SupernetPath) -> float:
     """Sum over the layers of ``log(mean |gamma|)``: how much the path scales its input.
 
     "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term;
-    its formula is not known here, and this one is ours. A layer without a BatchNorm counts
-    nothing: the measure is for spaces where every operator has one.
+    its formula is not known here, and this one is ours. A layer without a BatchNorm
+    counts nothing: the measure is for spaces where every operator has one.
     """
     return sum(log(EPSILON + gamma) for gamma in path.gammas)

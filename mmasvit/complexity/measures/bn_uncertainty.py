@@ -11,9 +11,9 @@ PREDICTIONS, IMAGES = 8, 64
 def bn_uncertainty(path: SupernetPath) -> float:
     """How much predictions under other mini-batches' statistics differ (Monte-Carlo BN).
 
-    "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term; its
-    formula is not known here, and this one is ours: the mutual information in nats of 8
-    predictions of the first 64 images, each under the statistics of an eighth of all.
+    "Training BatchNorm Only in Neural Architecture Search and Beyond" names this term;
+    its formula is not known here, and this one is ours: the mutual information in nats of
+    8 predictions of the first 64 images, each under the statistics of an eighth of all.
     """
     predictions = []
     for batch in path.images.chunk(PREDICTIONS):
