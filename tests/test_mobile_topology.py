@@ -6,8 +6,9 @@ from hypothesis import given, settings, strategies as st
 from mmasvit import MobileTopology, genotypes
 from mmasvit.analysis import count_macs
 from mmasvit.errors import InputError
-from mmasvit.mobile_topology import LAYERS, MOBILE_SPACE, PUBLISHED
+from mmasvit.mobile_topology import LAYERS, MOBILE_SPACE, PUBLISHED, MBConv
 from mmasvit.models import SearchedMobileNet
+from mmasvit.models.mobilenet import InvertedResidual
 from mmasvit.search.space import Space
 
 BNNAS = PUBLISHED['bnnas']
@@ -108,3 +109,13 @@ def test_pretrained_weights_are_all_loaded_or_refused(tmp_path):
 def test_bad_options(options, line):
     with pytest.raises(InputError, match=line):
         SearchedMobileNet(BNNAS, **options)
+
+
+@pytest.mark.parametrize('channels, stride, is_residual', [(8, 1, True), (8, 2, False),
+                                                           (6, 1, False)])
+def test_a_block_adds_to_what_it_gets_where_the_shape_is_kept(channels, stride,
+                                                               is_residual):
+    block = InvertedResidual(8, channels, MBConv(5, 3), stride, dict(type='BN')).eval()
+    torch.nn.init.zeros_(block.norms[-1].weight)
+    x = torch.rand(1, 8, 6, 6)
+    assert torch.equal(block(x), x) if is_residual else not block(x).any()

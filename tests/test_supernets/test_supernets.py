@@ -257,6 +257,20 @@ def test_smaller_kernels_keep_their_pixels(largest, edge, stride):
                                convolved(weight[part].view(edge, edge)))
 
 
+def test_smaller_ratios_have_the_first_hidden_units():
+    """An FFN whose other units nobody reads is the smaller one."""
+    supernet = without_effect(small())
+    topologies = [supernet.space.topology(tuple(int(large and name[0] == 'E')
+                                                for name in SPACE)) for large in (0, 1)]
+    with torch.no_grad():
+        for stage, expansion in zip(supernet.shared.stages, topologies[0].expansions):
+            second = stage.blocks[0].ffn.layers[1].weight
+            second[:, len(second) * expansion:] = 0
+        outs = [supernet.forward_path(torch.ones(1, 3, 32, 32), topology)[0]
+                for topology in topologies]
+    torch.testing.assert_close(*outs)
+
+
 def test_mobilenet_path_is_the_backbone_of_its_operators():
     supernet = MobileNetSupernet(IDENTITIES).eval()
     topology = supernet.path_of_step(0)
