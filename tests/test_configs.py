@@ -20,7 +20,7 @@ CLASSIFIERS = [name for name in CONFIGS if name not in DETECTORS]
 # the same model as another config that is trained; a test below makes sure of it
 SAME_MODEL = ['asvit_large_in1k_elastic19.py', 'asvit_large_in1k_elastic56.py',
               'cascade_asvit_large_coco_elastic.py',
-              # trained as it is emitted, in test_supernets/test_search.py
+              # trained as it is emitted, in test_supernets/test_bn_search.py
               'cascade_mobilenet_bnnas_coco.py']
 
 

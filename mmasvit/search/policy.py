@@ -55,11 +55,16 @@ class TopologyPolicy(BaseModel):
         """Entropy in nats, a 0-dim tensor."""
         return sum(choice.entropy() for choice in self.distributions())
 
-    @torch.no_grad()
+    def samples(self, draw: torch.Generator) -> Iterator[Choice]:
+        """Draw choices with a generator of the CPU, of the policy as it is now."""
+        shares = [choice.probs.detach().cpu() for choice in self.distributions()]
+        while True:
+            yield tuple(torch.multinomial(share, 1, generator=draw).item()
+                        for share in shares)
+
     def sample(self, draw: torch.Generator) -> Choice:
-        """Draw one choice with a generator of the CPU."""
-        return tuple(torch.multinomial(choice.probs.cpu(), 1, generator=draw).item()
-                     for choice in self.distributions())
+        """Draw one choice."""
+        return next(self.samples(draw))
 
     def most_likely(self) -> Iterator[Choice]:
         """All choices, the most likely first; ties go to the values named first.

@@ -57,11 +57,7 @@ class Strategy:
         Raises:
             InputError: If none of ``TRIES`` draws keeps the limits.
         """
-        def draws() -> Iterator[Choice]:
-            while True:
-                yield self.policy.sample(draw)
-
-        return first_allowed(draws(), self.space, self._constraint)
+        return first_allowed(self.policy.samples(draw), self.space, self._constraint)
 
     def learn(self, step: Sequence[Evaluation]) -> None:
         """Take in the evaluations of a step."""

@@ -47,6 +47,7 @@ class SupernetMeasures:
             raise InputError(f'config {config} has no supernet: its backbone is of the '
                              f'type {type(self._supernet).__name__}')
         checkpoints.check_fit(self._classifier, loaded, checkpoint)
+        self._device = 'cpu'
         with open(checkpoint, 'rb') as file:
             self.origin = dict(sha256=hashlib.file_digest(file, 'sha256').hexdigest())
 
@@ -68,10 +69,14 @@ class SupernetMeasures:
                                  device) if untrained else {}
         if images is None:
             images = noise_images(setting.num_images, setting.image_size, setting.seed)
-        path = SupernetPath(self._classifier.to(device), topology, images.to(device))
+        if device != self._device:  # for a large supernet a second look costs, too
+            self._classifier.to(device)
+            self._device = device
+        start = time.perf_counter()
+        path = SupernetPath(self._classifier, topology, images.to(device))
         for name in names:
             if name in PATH_MEASURES:
+                value = PATH_MEASURES[name](path)
+                results[name] = Measured(value, time.perf_counter() - start)
                 start = time.perf_counter()
-                results[name] = Measured(PATH_MEASURES[name](path),
-                                         time.perf_counter() - start)
         return results
