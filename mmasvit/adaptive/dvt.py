@@ -69,8 +69,7 @@ class DVT(BaseModel):
                              torch.tensor([NEVER] * (len(strides) - 1) + [ALWAYS]))
         self.test_cfg = known_keys('DVT: test_cfg', test_cfg,
                                    ['token_stride', 'thresholds'])
-        if self.test_cfg.get('token_stride') is not None:
-            self._place(self.test_cfg['token_stride'])
+        self._fixed(None)  # refused here and not at the first prediction
         if self.test_cfg.get('thresholds') is not None:
             self._checked(self.test_cfg['thresholds'])
 
@@ -90,7 +89,7 @@ class DVT(BaseModel):
     def thresholds(self) -> List[float]:
         """Those in use: of ``test_cfg``, or else of the buffer."""
         given = self.test_cfg.get('thresholds')
-        return self._checked(self.exit_thresholds.tolist() if given is None else given)
+        return self.exit_thresholds.tolist() if given is None else self._checked(given)
 
     def get_layer_depth(self, param_name: str) -> Tuple[int, int]:
         """Depth of a parameter, for layer-wise learning rate decay."""
@@ -118,13 +117,13 @@ class DVT(BaseModel):
             return self.loss(inputs, data_samples)
         if mode == 'predict':
             return self.predict(inputs, data_samples, token_stride)
-        *_, (network, features) = self._run(inputs, self._last(token_stride))
+        *_, (network, features) = self._run(inputs, self._fixed(token_stride))
         return network.head(features)
 
     def loss(self, inputs: Tensor, data_samples: list) -> Dict[str, Tensor]:
         """Losses of all exits, ``s16.loss`` and so on, each times its weight."""
         losses = {}
-        exits = self._run(inputs, len(self.token_strides) - 1)
+        exits = self._run(inputs)
         for stride, weight, (network, features) in zip(
                 self.token_strides, self.loss_weights, exits):
             for name, value in network.head.loss(features, data_samples).items():
@@ -135,8 +134,8 @@ class DVT(BaseModel):
     def predict(self, inputs: Tensor, data_samples: Optional[list] = None,
                 token_stride: Optional[int] = None) -> list:
         """Predict each image at its exit; see :meth:`forward`."""
-        fixed = token_stride or self.test_cfg.get('token_stride')
-        last, thresholds = self._last(fixed), self.thresholds
+        fixed, thresholds = self._fixed(token_stride), self.thresholds
+        last = self._last if fixed is None else fixed
         results: list = [None] * len(inputs)
         left, upstream = list(range(len(inputs))), None
         for place in range(last + 1):
@@ -160,10 +159,10 @@ class DVT(BaseModel):
                 left = [left[i] for i in stay]
         return results
 
-    def _run(self, inputs: Tensor, last: int
+    def _run(self, inputs: Tensor, last: Optional[int] = None
              ) -> Iterator[Tuple['_Network', Tuple[Tensor, ...]]]:
-        """Each exit's network, and what its head gets of all images."""
-        upstream = None
+        """Each exit's network up to one, and what its head gets of all images."""
+        upstream, last = None, self._last if last is None else last
         for place in range(last + 1):
             features, upstream = self._step(place, inputs, upstream, place < last)
             yield self._network(place), features
@@ -175,12 +174,15 @@ class DVT(BaseModel):
     def _network(self, place: int) -> '_Network':
         return self.networks[0 if self.share_weights else place]
 
-    def _last(self, token_stride: Optional[int]) -> int:
-        """Place of the exit that images go to at most."""
-        stride = token_stride or self.test_cfg.get('token_stride')
-        return len(self.token_strides) - 1 if stride is None else self._place(stride)
+    @property
+    def _last(self) -> int:
+        return len(self.token_strides) - 1
 
-    def _place(self, stride: int) -> int:
+    def _fixed(self, token_stride: Optional[int]) -> Optional[int]:
+        """Place of the exit that all images go to; None where each has its own."""
+        stride = token_stride or self.test_cfg.get('token_stride')
+        if stride is None:
+            return None
         if stride not in self.token_strides:
             raise InputError(f'DVT: token stride must be one of '
                              f'{", ".join(map(str, self.token_strides))}, got {stride!r}')
@@ -192,8 +194,7 @@ class DVT(BaseModel):
                 thresholds, 'ndim', 0) != 1 or len(thresholds) != exits:
             raise InputError(f'DVT: thresholds must be one number for each of the {exits} '
                              f'exits, got {thresholds!r}')
-        return [*(float(number('DVT: thresholds', float(one)))
-                  for one in thresholds[:-1]), ALWAYS]
+        return [*(float(number('DVT: thresholds', one)) for one in thresholds[:-1]), ALWAYS]
 
 
 class _Network(BaseModule):

@@ -1,6 +1,6 @@
 """What an exit of a cascade reuses of the one before it: features and relations."""
 from dataclasses import dataclass
-from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -98,16 +98,16 @@ class RelationReuse(nn.Sequential):
     """
 
     def __init__(self, depth: int, heads: int):
-        self.heads, maps = heads, depth * heads
+        maps = depth * heads
         super().__init__(nn.Conv2d(maps, 3 * maps, 1), nn.GELU(),
                          nn.Conv2d(3 * maps, maps, 1))
+        self.heads = heads
 
     def forward(self, logits: Tensor) -> Tuple[Tensor, ...]:
         """Logits ``(N, windows, depth * heads, h, w, h, w)`` to a
         ``(N * windows, heads, h, w, h, w)`` per block."""
         window = logits.shape[3:]
-        maps = logits.flatten(0, 1).flatten(4).flatten(2, 3)
-        maps = super().forward(maps.to(self[0].weight.dtype))
+        maps = super().forward(logits.flatten(0, 1).flatten(4).flatten(2, 3))
         return maps.reshape(*maps.shape[:2], *window).split(self.heads, dim=1)
 
 
@@ -234,5 +234,5 @@ def check_windows(windows: Sequence[Sequence[WindowRule]], size: Tuple[int, int]
 
 def _windows_along(rule: WindowRule, tokens: int, pixels: int) -> int:
     """How many equal windows tile a side; 0 if they are not equal."""
-    runs: Union[tuple, Sequence] = rule.runs(tokens, pixels)
+    runs = rule.runs(tokens, pixels)
     return runs[0].length // runs[0].edge if len(runs) == 1 else 0
