@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit.adaptive import DVT, best_thresholds, choose_exits, solve_thresholds
     from mmasvit.adaptive.measure import (check_budget, check_kind, costs_of, measure,
                                           out_of_sample)
-    from mmasvit.adaptive.thresholds import remarks
+    from mmasvit.adaptive.thresholds import halfway, remarks
     from mmasvit.arguments import number
     from mmasvit.engine import launch, preflight
     from mmasvit.weights import check_checkpoint
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> None:
     costs = costs_of(cfg, measured).macs
     confidences, right = measured.confidences, measured.quality
     if args.q is not None:
-        thresholds = solve_thresholds(confidences, args.q)
+        thresholds = halfway(confidences, solve_thresholds(confidences, args.q))
     else:
         thresholds = best_thresholds(confidences, right, costs.mean(0), args.budget * 1e9)
     write_thresholds(Path(args.checkpoint), Path(args.out), thresholds)

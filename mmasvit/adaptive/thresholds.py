@@ -68,8 +68,7 @@ def best_thresholds(confidences: np.ndarray, right: np.ndarray, costs: np.ndarra
     """The thresholds that answer most images right at a mean cost within a budget.
 
     Exact for the images given: no other thresholds do better there. Of several that do
-    as well, the cheapest. A threshold lies halfway between the last confidence that
-    leaves and the first that stays, so that what computes in another order decides alike.
+    as well, the cheapest. They lie :func:`halfway`.
 
     Args:
         confidences: Largest probability of each image at each exit ``(n, exits)``.
@@ -95,7 +94,33 @@ def best_thresholds(confidences: np.ndarray, right: np.ndarray, costs: np.ndarra
                          'first exit costs')
     orders = [np.argsort(-column, kind='stable') for column in confidences.T[:-1]]
     total = budget * len(right) * (1 + 1e-12)  # sums of floats
-    return np.array([*_best_cuts(confidences, right, costs, total, orders)[2], ALWAYS])
+    cuts = _best_cuts(confidences, right, costs, total, orders)[2]
+    return halfway(confidences, np.array([*cuts, ALWAYS]))
+
+
+def halfway(confidences: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Thresholds by which the same images leave, as far from all of them as can be.
+
+    Each goes halfway to the largest confidence that stays: what computes in batches of
+    another size is off by a rounding error, and decides alike. Where none stays, none
+    will.
+
+    Args:
+        confidences: What the thresholds were found with ``(n, exits)``.
+        thresholds: Of each exit ``(exits,)``.
+    """
+    exits, moved = choose_exits(confidences, thresholds), np.array(thresholds, float)
+    for k in range(len(moved) - 1):
+        own = confidences[exits >= k, k]
+        leave, stay = own[own >= moved[k]], own[own < moved[k]]
+        if not len(leave):
+            continue
+        moved[k] = ALWAYS
+        if len(stay):
+            low, high = stay.max(), leave.min()
+            middle = float(np.float32((low + high) / 2))  # as a checkpoint keeps it
+            moved[k] = middle if low < middle <= high else high
+    return moved
 
 
 def remarks(confidences: np.ndarray, thresholds: np.ndarray) -> List[str]:
@@ -137,6 +162,7 @@ def _best_cuts(confidences: np.ndarray, right: np.ndarray, costs: np.ndarray,
     # how many can leave: equal confidences leave together
     ends = np.append(0, np.flatnonzero(np.diff(own, append=-np.inf)) + 1)
     hits = np.append(0, right[order, 0].cumsum())[ends]
+    cuts = np.append(NEVER, own)[ends]
     if len(orders) == 1:
         last = np.append(0, right[order, 1].cumsum())
         hits += last[-1] - last[ends]
@@ -145,27 +171,16 @@ def _best_cuts(confidences: np.ndarray, right: np.ndarray, costs: np.ndarray,
         if not len(within):
             return None
         found = within[np.lexsort((-spent[within], hits[within]))[-1]]
-        return hits[found], -spent[found], [_cut(own, ends[found])]
+        return hits[found], -spent[found], [cuts[found]]
     best, stays = None, np.ones(len(confidences), bool)
-    for end, hit in zip(ends, hits):
+    for end, hit, cut in zip(ends, hits, cuts):
         stays[order[:end]] = False
         rest = _best_cuts(confidences[:, 1:], right[:, 1:], costs[1:],
                           budget - end * costs[0], [one[stays[one]] for one in orders[1:]])
         if rest is not None:
-            found = (hit + rest[0], rest[1] - end * costs[0], [_cut(own, end), *rest[2]])
+            found = (hit + rest[0], rest[1] - end * costs[0], [cut, *rest[2]])
             best = found if best is None else max(best, found, key=lambda one: one[:2])
     return best
-
-
-def _cut(confidences: np.ndarray, leave: int) -> float:
-    """The threshold from which so many of sorted confidences leave."""
-    if leave == 0:
-        return NEVER
-    if leave == len(confidences):
-        return ALWAYS
-    last, next_one = confidences[leave - 1:leave + 1]
-    middle = float(np.float32((last + next_one) / 2))  # as a checkpoint keeps it
-    return middle if next_one < middle <= last else float(last)
 
 
 def _checked(confidences: np.ndarray) -> np.ndarray:
