@@ -1,6 +1,6 @@
 """What a cascade saves in time, beside what its multiply-accumulates say.
 
-    python benchmarks/cascade.py                              # short: random weights, noise
+    python benchmarks/cascade.py                       # short: random weights, noise
     python benchmarks/cascade.py CONFIG CHECKPOINT --budgets 0.02 0.04 0.08 --images 512
 
 Images are predicted in batches under several budgets and with every image going to the
@@ -76,8 +76,9 @@ def load(cfg: Config, checkpoint: Optional[str], images: int, batch_size: int) -
     picked = [data[int(place)]['inputs'] for place in places]
     if len({one.shape for one in picked}) > 1:
         raise InputError(f'the images of {name} differ in size')
-    return model, [model.data_preprocessor(dict(inputs=picked[i:i + batch_size]))['inputs']
-                   for i in range(0, len(picked), batch_size)]
+    batches = [picked[i:i + batch_size] for i in range(0, len(picked), batch_size)]
+    return model, [model.data_preprocessor(dict(inputs=batch))['inputs']
+                   for batch in batches]
 
 
 @torch.no_grad()
@@ -97,9 +98,11 @@ def plan(confidences: np.ndarray, costs: np.ndarray, budgets: List[float]
         return Way(list(thresholds), float(shares @ costs), shares.tolist())
 
     found = [way(solve_thresholds(confidences, q)) for q in np.geomspace(.02, 50, 200)]
-    ways = {f'{budget:.4g} GMACs': min(found, key=lambda one: abs(one.macs - budget * 1e9))
-            for budget in budgets}
-    return {'all to the last': way(np.array([NEVER] * (len(costs) - 1) + [ALWAYS])), **ways}
+    ways = {'all to the last': way(np.array([NEVER] * (len(costs) - 1) + [ALWAYS]))}
+    for budget in budgets:
+        ways[f'{budget:.4g} GMACs'] = min(
+            found, key=lambda one: abs(one.macs - budget * 1e9))
+    return ways
 
 
 def main() -> None:
@@ -122,8 +125,8 @@ def main() -> None:
                          for name, way in ways.items()}, args.rounds)
     images = len(confidences)
     print(f'{images} images in batches of {args.batch_size}, '
-          f'{inference.device_name(model)}, {args.rounds} rounds; times as fast as all to '
-          'the last: median over rounds')
+          f'{inference.device_name(model)}, {args.rounds} rounds; how many times as fast '
+          'as all to the last, median over rounds:')
     print(f'{"":>16} {"GMACs":>9} {"images/s":>9} {"measured":>9} {"by MACs":>8}  shares')
     base = list(ways)[0]
     for name, way in ways.items():

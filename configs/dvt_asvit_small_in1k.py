@@ -2,9 +2,9 @@
 
     bash tools/dist_train.sh configs/dvt_asvit_small_in1k.py 8
 
-Three networks of their own, each of which reuses features and attention of the one before
-it: see docs/adaptive.md. Then tools/calibrate_exits.py finds the thresholds at which images
-leave. No accuracy is known yet.
+Three networks of their own, each of which reuses features and attention of the one
+before it: see docs/adaptive.md. Then tools/calibrate_exits.py finds the thresholds at
+which images leave. No accuracy is known yet.
 
 Attention that reuses keeps its logits: at 56 x 56 tokens they are most of the memory, so
 blocks are computed again in the backward pass.

@@ -1,4 +1,4 @@
-"""Find the thresholds of a DVT's exits on held-out images, and put them into a checkpoint.
+"""Find the thresholds of a DVT's exits on held-out images, for its checkpoint.
 
     python tools/calibrate_exits.py CONFIG CHECKPOINT --budget 1.5 --out calibrated.pth
 

@@ -71,9 +71,9 @@ def main(args: argparse.Namespace) -> None:
         print(f'the assigner costs {share:.1%} of '
               f'the model at stride {coarsest}: above some 3 % it eats what it saves')
     if measured.cascade:
-        print('of each exit the ones before are counted; cascade: by the released rule at '
-              'q; best: under a budget of GMACs; each half of the images by thresholds of '
-              'the other')
+        print('of each exit the ones before are counted; cascade: by the released rule '
+              'at q; best: under a budget of GMACs; each half of the images by thresholds '
+              'of the other')
     print(f'{"":>10} {"setting":>8} {measured.what:>15} {"GMACs":>9} {"ms":>8}  shares '
           f'at strides {", ".join(map(str, measured.token_strides))}')
     for one in points:

@@ -192,9 +192,10 @@ class DVT(BaseModel):
         exits = len(self.token_strides)
         if not isinstance(thresholds, (list, tuple)) and getattr(
                 thresholds, 'ndim', 0) != 1 or len(thresholds) != exits:
-            raise InputError(f'DVT: thresholds must be one number for each of the {exits} '
-                             f'exits, got {thresholds!r}')
-        return [*(float(number('DVT: thresholds', one)) for one in thresholds[:-1]), ALWAYS]
+            raise InputError(f'DVT: thresholds must be one number for each of the '
+                             f'{exits} exits, got {thresholds!r}')
+        return [*(float(number('DVT: thresholds', one)) for one in thresholds[:-1]),
+                ALWAYS]
 
 
 class _Network(BaseModule):

@@ -297,8 +297,9 @@ def _unique(ids: List[str]) -> List[str]:
 def costs_of(cfg: Config, measured: Measured) -> Costs:
     """What each image costs: counted, and as it was timed.
 
-    A cascade is counted as it predicts, for each size of image. Of a ReViT the backbone is counted for each size of image and stride; neck and heads once, for
-    the most frequent size, since they cost the same at every stride.
+    A cascade is counted as it predicts, for each size of image. Of a ReViT the backbone
+    is counted for each size of image and stride; neck and heads once, for the most
+    frequent size, since they cost the same at every stride.
     """
     with quiet():
         model = analysis.build_to_count(cfg)

@@ -86,8 +86,8 @@ def best_thresholds(confidences: np.ndarray, right: np.ndarray, costs: np.ndarra
     confidences = _checked(confidences)
     right, costs = np.asarray(right, float), np.asarray(costs, float)
     if right.shape != confidences.shape or costs.shape != right.shape[1:]:
-        raise InputError(f'confidences {confidences.shape}, right {right.shape} and costs '
-                         f'{costs.shape} do not fit')
+        raise InputError(f'confidences {confidences.shape}, right {right.shape} and '
+                         f'costs {costs.shape} do not fit')
     number('budget', budget)
     if budget < costs[0]:
         raise InputError(f'the budget of {budget:g} is below the {costs[0]:g} that the '
@@ -175,8 +175,9 @@ def _best_cuts(confidences: np.ndarray, right: np.ndarray, costs: np.ndarray,
     best, stays = None, np.ones(len(confidences), bool)
     for end, hit, cut in zip(ends, hits, cuts):
         stays[order[:end]] = False
+        left = [one[stays[one]] for one in orders[1:]]
         rest = _best_cuts(confidences[:, 1:], right[:, 1:], costs[1:],
-                          budget - end * costs[0], [one[stays[one]] for one in orders[1:]])
+                          budget - end * costs[0], left)
         if rest is not None:
             found = (hit + rest[0], rest[1] - end * costs[0], [cut, *rest[2]])
             best = found if best is None else max(best, found, key=lambda one: one[:2])

@@ -62,7 +62,8 @@ class WindowAttention(nn.Module):
             q, k, v = (t.transpose(1, 2) for t in qkv.reshape(
                 -1, group.window_tokens, 3, self.num_heads,
                 qkv.shape[-1] // (3 * self.num_heads)).unbind(2))
-            bias = self._bias(group.window, grid.token_stride, exchange.relations, q.dtype)
+            bias = self._bias(group.window, grid.token_stride, exchange.relations,
+                              q.dtype)
             if self.fused and not exchange.export:
                 out = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
             else:

@@ -63,7 +63,8 @@ class AsViTBlock(BaseModule):
         if self.conv_pos_embed is not None:
             x = x + grid.partition(self.conv_pos_embed(grid.restore(x)))
         stride = grid.token_stride
-        x = x + self.drop_path(self.attn(normalise(self.norm1, x, stride), grid, exchange))
+        y = normalise(self.norm1, x, stride)
+        x = x + self.drop_path(self.attn(y, grid, exchange))
         y = self._with_context(x, grid, exchange and exchange.context)
         return x + self.drop_path(self.ffn(normalise(self.norm2, y, stride)))
 

@@ -162,7 +162,7 @@ def test_fused_and_explicit_agree_where_relations_come_in():
     assert (logits[0] - logits[1]).abs().min() > 1e-4
 
 
-def extra(topology, source, own_norms=1, context=48):
+def extra(topology, source):
     """The closed form of what one exit's reuse adds."""
     total = 0
     for i in range(4):
@@ -178,9 +178,10 @@ def extra(topology, source, own_norms=1, context=48):
 @pytest.mark.parametrize('source', ['last', 'same_stage'])
 @pytest.mark.parametrize('strides', [(16, 8, 4), (16, 4)])
 def test_extra_parameters_equal_the_closed_form(source, strides):
-    plain, ours = (sum(p.numel() for p in build(strides=strides, reuse=reuse).parameters())
-                   for reuse in (None, dict(feature_source=source)))
-    topology = build(strides=strides).networks[0].backbone.topology
+    models = [build(strides=strides, reuse=reuse)
+              for reuse in (None, dict(feature_source=source))]
+    plain, ours = (sum(p.numel() for p in one.parameters()) for one in models)
+    topology = models[0].networks[0].backbone.topology
     assert ours - plain == (len(strides) - 1) * extra(topology, source)
     assert topology.count_params(context_channels=48) - topology.count_params() == sum(
         d * 48 * (2 + e * w) for d, e, w in zip(topology.depths, topology.expansions,
@@ -445,7 +446,7 @@ def test_two_processes_step_as_one_with_both_halves(tmp_path):
 
 @pytest.mark.parametrize('wrong, line', [
     (dict(exits=[dict(token_stride=4)]), 'exits must be two or three dicts'),
-    (dict(exits=[dict(token_stride=4), dict(token_stride=8)]), 'from coarse tokens to fine'),
+    (dict(exits=[dict(token_stride=4), dict(token_stride=8)]), 'coarse tokens to fine'),
     (dict(exits=[dict(token_stride=16), dict(token_stride=16)]), 'each at most once'),
     (dict(exits=[dict(stride=16), dict(token_stride=8)]), 'unknown stride'),
     (dict(exits=[dict(token_stride=16, loss_weight='a'), dict(token_stride=8)]),

@@ -78,19 +78,24 @@ def test_costs_are_cumulative_and_hold_the_reuse(run):
                 total += windows * tokens**2 * 6 * (depth * heads)**2
         expected.append(total / 1e9)
     np.testing.assert_allclose(macs(run), expected, rtol=1e-9)
+    printed = works('tools/plan_tokens.py', run / 'c.py', '--shape', 64).splitlines()
+    assert [line.split()[1:-1] for line in printed[2:]] == [
+        [str(stride), side, 'x', side, f'{cost:.3f}']
+        for stride, side, cost in zip((16, 8, 4), ('4', '8', '16'), expected)]
 
 
 def test_sweep_has_both_rules_their_control_and_the_exits(run):
     printed = works(SWEEP, run / 'c.py', run / 'c.pth', '--work-dir', run / 'sweep')
-    assert '20 images of val_dataloader' in printed and 'thresholds of the other' in printed
+    assert '20 images of val_dataloader' in printed
+    assert 'thresholds of the other' in printed
     rows = table(run / 'sweep')
     assert {row['kind'] for row in rows} == {'fixed', 'oracle', 'cascade', 'best',
                                              'control'}
     fixed = [row for row in rows if row['kind'] == 'fixed']
     np.testing.assert_allclose([row['gmacs'] for row in fixed], macs(run))
     for row, stride in zip(fixed, (16, 8, 4)):
-        out = works('tools/test.py', run / 'c.py', run / 'c.pth', '--work-dir',
-                    run / 'test', '--cfg-options', f'model.test_cfg.token_stride={stride}')
+        out = works('tools/test.py', run / 'c.py', run / 'c.pth', '--work-dir', run / 't',
+                    '--cfg-options', f'model.test_cfg.token_stride={stride}')
         assert f'accuracy/top1: {100 * row["score"]:.4f}' in out
     assert (run / 'sweep/budgets.png').stat().st_size > 10000
 
