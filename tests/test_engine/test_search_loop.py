@@ -18,6 +18,7 @@ from mmasvit import Topology
 from mmasvit.complexity import Measured, Setting, measure_topology
 from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
+from mmasvit.search import strategies
 from mmasvit.search.reward import scores
 from mmasvit.search.space import Space, values_of
 from mmasvit.topology import SEARCH_SPACE
@@ -280,7 +281,7 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(max_iters=0), 'max_iters'),
     (dict(reward_window=1), 'reward_window'),
     (dict(baseline_momentum=1.), 'baseline_momentum must be a finite number above 0'),
-    (dict(constraint=dict(params=1000)), 'none of 20000 topologies drawn keeps the limits'),
+    (dict(constraint=dict(params=1000)), 'none of 99 topologies drawn keeps the limits'),
     (dict(constraint=dict(flops=1)), 'constraint: unknown flops'),
     (dict(setting=dict(image=32)), 'setting: unknown image'),
     (dict(evolution=dict(size=3)), 'evolution: unknown size; expected some of popul'),
@@ -296,7 +297,8 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(threads=0), 'threads'),
     (dict(seed=None), 'randomness.seed'),
 ])
-def test_bad_options_are_one_line_before_any_work(tmp_path, options, line):
+def test_bad_options_are_one_line_before_any_work(tmp_path, monkeypatch, options, line):
+    monkeypatch.setattr(strategies, 'TRIES', 99)
     MEASURED.clear()
     with pytest.raises(InputError, match=line) as caught:
         search(tmp_path, **options)
