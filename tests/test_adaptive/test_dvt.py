@@ -322,6 +322,14 @@ def test_every_exit_computes_the_images_that_are_left_and_no_other(size, share):
                                atol=1e-5, rtol=1e-4)
 
 
+def test_who_reaches_the_threshold_leaves():
+    dvt = build()
+    sure = [s.pred_score.max() for s in dvt(images(), mode='predict', token_stride=16)]
+    dvt.set_thresholds([float(sorted(sure)[1]), 1e8, 0.])
+    found = dvt(images(), mode='predict')
+    assert [s.exit for s in found] == [0 if one >= sorted(sure)[1] else 2 for one in sure]
+
+
 def test_exits_by_config_by_call_and_by_default():
     dvt = build(test_cfg=dict(token_stride=8))
     assert {s.exit for s in dvt.test_step(batch(4, SIZE))} == {1}
@@ -388,8 +396,18 @@ def train(work_dir, epochs=3, **options):
     return runner
 
 
+@pytest.fixture
+def one_thread():
+    """A fork has none of its parent's threads, and their number changes last digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path):
+@pytest.mark.skipif(torch.cuda.is_available(), reason='CUDA does not survive a fork')
+def test_killed_and_resumed_it_ends_as_if_nobody_had(tmp_path, one_thread):
     train(tmp_path / 'whole')
     child = os.fork()
     if not child:
@@ -433,8 +451,10 @@ OPTIONS = dict(apart=dict(backbone=dict(with_cp=True)), shared=dict(share_weight
 
 
 @pytest.mark.slow
-def test_two_processes_step_as_one_with_both_halves(tmp_path):
-    torch.multiprocessing.spawn(_in_one_process, (29537, str(tmp_path)), nprocs=2)
+def test_two_processes_step_as_one_with_both_halves(tmp_path, one_thread):
+    torch.multiprocessing.start_processes(  # a fork has loaded all that it needs
+        _in_one_process, (29537, str(tmp_path)), nprocs=2,
+        start_method='spawn' if torch.cuda.is_available() else 'fork')
     for name, options in OPTIONS.items():
         found = torch.load(tmp_path / f'{name}.pth')
         for key, grad in gradients(build(**options), batch(4, SIZE)).items():
