@@ -134,24 +134,21 @@ class DVT(BaseModel):
     def predict(self, inputs: Tensor, data_samples: Optional[list] = None,
                 token_stride: Optional[int] = None) -> list:
         """Predict each image at its exit; see :meth:`forward`."""
-        fixed, thresholds = self._fixed(token_stride), self.thresholds
-        last = self._last if fixed is None else fixed
+        fixed = self._fixed(token_stride)
+        thresholds = self.thresholds if fixed is None else [NEVER] * fixed + [ALWAYS]
         results: list = [None] * len(inputs)
         left, upstream = list(range(len(inputs))), None
-        for place in range(last + 1):
-            features, upstream = self._step(place, inputs, upstream, place < last)
+        for place, threshold in enumerate(thresholds):
+            features, upstream = self._step(place, inputs, upstream,
+                                            place < len(thresholds) - 1)
             found = self._network(place).head.predict(
                 features, data_samples and [data_samples[i] for i in left])
             for i, sample in zip(left, found):
                 sample.set_metainfo(dict(token_stride=self.token_strides[place],
                                          exit=place))
                 results[i] = sample
-            if place == last:
-                break
-            stay = list(range(len(left)))
-            if fixed is None:
-                sure = torch.stack([sample.pred_score.max() for sample in found])
-                stay = (sure < thresholds[place]).nonzero().flatten().tolist()
+            sure = torch.stack([sample.pred_score.max() for sample in found])
+            stay = (sure < threshold).nonzero().flatten().tolist()
             if not stay:
                 break
             if len(stay) < len(left):
@@ -162,7 +159,7 @@ class DVT(BaseModel):
     def _run(self, inputs: Tensor, last: Optional[int] = None
              ) -> Iterator[Tuple['_Network', Tuple[Tensor, ...]]]:
         """Each exit's network up to one, and what its head gets of all images."""
-        upstream, last = None, self._last if last is None else last
+        upstream, last = None, len(self.token_strides) - 1 if last is None else last
         for place in range(last + 1):
             features, upstream = self._step(place, inputs, upstream, place < last)
             yield self._network(place), features
@@ -173,10 +170,6 @@ class DVT(BaseModel):
 
     def _network(self, place: int) -> '_Network':
         return self.networks[0 if self.share_weights else place]
-
-    @property
-    def _last(self) -> int:
-        return len(self.token_strides) - 1
 
     def _fixed(self, token_stride: Optional[int]) -> Optional[int]:
         """Place of the exit that all images go to; None where each has its own."""
@@ -190,12 +183,11 @@ class DVT(BaseModel):
 
     def _checked(self, thresholds: Sequence[float]) -> List[float]:
         exits = len(self.token_strides)
-        if not isinstance(thresholds, (list, tuple)) and getattr(
-                thresholds, 'ndim', 0) != 1 or len(thresholds) != exits:
+        given = thresholds.tolist() if hasattr(thresholds, 'tolist') else thresholds
+        if not isinstance(given, (list, tuple)) or len(given) != exits:
             raise InputError(f'DVT: thresholds must be one number for each of the '
-                             f'{exits} exits, got {thresholds!r}')
-        return [*(float(number('DVT: thresholds', one)) for one in thresholds[:-1]),
-                ALWAYS]
+                             f'{exits} exits, got {given!r}')
+        return [*(float(number('DVT: thresholds', one)) for one in given[:-1]), ALWAYS]
 
 
 class _Network(BaseModule):
