@@ -37,9 +37,12 @@ def write_thresholds(path: Path, out: Path, thresholds) -> None:
     from mmasvit.engine.checkpoints import read
     from mmasvit.files import replacing
     checkpoint = read(str(path))
-    state = checkpoint.get('state_dict', checkpoint)
-    name = next(key for key in state if key.removeprefix('module.') == 'exit_thresholds')
-    state[name] = torch.tensor(thresholds, dtype=torch.float32)
+    # mmpretrain's EMAHook takes the averaged weights out of one and buffers of the other
+    for state in (checkpoint.get('state_dict', checkpoint),
+                  checkpoint.get('ema_state_dict', {})):
+        for name in state:
+            if name.removeprefix('module.') == 'exit_thresholds':
+                state[name] = torch.tensor(thresholds, dtype=torch.float32)
     with replacing(out) as temporary:
         torch.save(checkpoint, temporary)
 

@@ -116,7 +116,8 @@ def test_halves_do_not_see_their_own_labels():
     confidences = np.random.default_rng(0).random(right.shape)
 
     def choices(right):
-        return np.stack([one.choice for one in cascaded(confidences, right, COSTS, (), 5)])
+        found = cascaded(confidences, right, COSTS, qs=(), budgets=5)
+        return np.stack([one.choice for one in found])
 
     changed = 0
     for own in range(24):

@@ -11,6 +11,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from dvts import build, config, relations_by_matrix, upsampling
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
@@ -324,7 +325,8 @@ def test_every_exit_computes_the_images_that_are_left_and_no_other(size, share):
 
 def test_who_reaches_the_threshold_leaves():
     dvt = build()
-    sure = [s.pred_score.max() for s in dvt(images(), mode='predict', token_stride=16)]
+    dvt.set_thresholds([0., 0., 0.])
+    sure = [s.pred_score.max() for s in dvt(images(), mode='predict')]
     dvt.set_thresholds([float(sorted(sure)[1]), 1e8, 0.])
     found = dvt(images(), mode='predict')
     assert [s.exit for s in found] == [0 if one >= sorted(sure)[1] else 2 for one in sure]
@@ -350,6 +352,21 @@ def test_bfloat16_and_other_shapes_of_images():
     with torch.autocast('cpu', dtype=torch.bfloat16):
         found = dvt(wide)
     assert (found - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+def test_bfloat16_training_is_nearly_float32s():
+    totals = []
+    for kind in ('OptimWrapper', 'Bf16OptimWrapper'):
+        dvt = build(backbone=dict(with_cp=True)).train()
+        wrapper = build_optim_wrapper(dvt, dict(type=kind, optimizer=dict(
+            type='SGD', lr=.1)))
+        with wrapper.optim_context(dvt):
+            found = losses(dvt)
+        assert all(value.dtype == torch.float32 for value in found.values())
+        totals.append(sum(found.values()))
+        totals[-1].backward()
+        assert all(p.grad.isfinite().all() for p in dvt.parameters())
+    assert 0 < abs(totals[1] / totals[0] - 1) < .05
 
 
 # ------------------------------------------------------------- checkpoints and training

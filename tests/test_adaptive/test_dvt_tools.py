@@ -44,9 +44,12 @@ def run(tmp_path_factory):
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)),
         val_dataloader=loader('val'), val_cfg=dict(), val_evaluator=evaluator,
+        custom_hooks=[dict(type='EMAHook')],
         test_dataloader=loader('val'), test_cfg=dict(), test_evaluator=evaluator,
     )).dump(folder / 'c.py')
-    torch.save(dict(state_dict=build().state_dict(), meta={}), folder / 'c.pth')
+    state = build().state_dict()  # the weights that are shipped; EMAHook keeps others too
+    others = {f'module.{key}': torch.zeros_like(value) for key, value in state.items()}
+    torch.save(dict(state_dict=state, ema_state_dict=others, meta={}), folder / 'c.pth')
     return folder
 
 
@@ -93,10 +96,9 @@ def test_sweep_has_both_rules_their_control_and_the_exits(run):
                                              'control'}
     fixed = [row for row in rows if row['kind'] == 'fixed']
     np.testing.assert_allclose([row['gmacs'] for row in fixed], macs(run))
-    for row, stride in zip(fixed, (16, 8, 4)):
-        out = works('tools/test.py', run / 'c.py', run / 'c.pth', '--work-dir', run / 't',
-                    '--cfg-options', f'model.test_cfg.token_stride={stride}')
-        assert f'accuracy/top1: {100 * row["score"]:.4f}' in out
+    out = works('tools/test.py', run / 'c.py', run / 'c.pth', '--work-dir', run / 't',
+                '--cfg-options', 'model.test_cfg.token_stride=8')
+    assert f'accuracy/top1: {100 * fixed[1]["score"]:.4f}' in out
     assert (run / 'sweep/budgets.png').stat().st_size > 10000
 
 
