@@ -182,6 +182,7 @@ def test_extra_parameters_equal_the_closed_form(source, strides):
     models = [build(strides=strides, reuse=reuse)
               for reuse in (None, dict(feature_source=source))]
     plain, ours = (sum(p.numel() for p in one.parameters()) for one in models)
+    assert models[1](images(1)).shape == (1, 4)
     topology = models[0].networks[0].backbone.topology
     assert ours - plain == (len(strides) - 1) * extra(topology, source)
     assert topology.count_params(context_channels=48) - topology.count_params() == sum(
