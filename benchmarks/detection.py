@@ -137,8 +137,8 @@ def make_cfg(case: Case, folder: Path, val_images: Optional[int]) -> Config:
     base, options = backbone_of(case.network)
     path = folder / f'{Path(case.data).name}_{base}.py'
     if not path.exists():
-        make_config(Path(case.data), path, Wishes(base=str(ROOT / f'configs/{base}.py')),
-                    Machine.this())
+        make_config(Path(case.data), path, Wishes(
+            base=str(ROOT / f'configs/{base}.py'), batch_size=4), Machine.this())
     cfg = Config.fromfile(path)
     cfg.model.backbone.update(options)
     if case.drop_path and cfg.model.backbone.type != 'ResNet':

@@ -9,7 +9,7 @@ COCO starts from a classifier on ImageNet. It reproduces nothing of the paper.
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 
-max_epochs = 18
+max_epochs = 12
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(num_classes=5, mean=[123.675, 116.28, 103.53],
@@ -21,9 +21,8 @@ model = dict(
         # 1400 steps instead of 900 (one seed, each at its better rate).
         init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='VisionTransformerClsHead', num_classes=5, in_channels=256,
-              hidden_dim=256,
-              init_cfg=dict(type='TruncNormal', layer='Linear', std=.02)))
+    # One linear layer: with a hidden one, 72 % were right after half as many epochs more.
+    head=dict(type='LinearClsHead', num_classes=5, in_channels=256))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -47,7 +46,7 @@ val_evaluator = dict(type='Accuracy', topk=(1, ))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=9)
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
@@ -61,5 +60,5 @@ param_scheduler = [
 ]
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=20),
-                     checkpoint=dict(interval=9, max_keep_ckpts=2))
+                     checkpoint=dict(interval=4, max_keep_ckpts=2))
 randomness = dict(seed=0)

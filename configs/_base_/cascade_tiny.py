@@ -73,7 +73,7 @@ test_pipeline = [
 data_root = 'data/coco/'
 # epochs that do not depend on the ones before make a resumed run equal an unbroken one
 train_dataloader = dict(
-    batch_size=4, num_workers=1, persistent_workers=False,
+    batch_size=2, num_workers=1, persistent_workers=False,
     worker_init_fn=dict(type='mmengine.seed_worker'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
@@ -113,4 +113,4 @@ param_scheduler = [
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=2))
 randomness = dict(seed=0)
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=4)

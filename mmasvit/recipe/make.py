@@ -269,8 +269,9 @@ def _recipe(data: Path, out: Path, base: BaseFacts, base_name: str, backbone: Ba
     return Recipe(
         base=base, base_name=base_name, data_root=_root(data), **parts, data=facts,
         masks=masks, backbone=backbone.changes or None,
-        in_channels=backbone.in_channels, sizing=sizing, crop=base.input_size, flips=wishes.flips, batch_size=batch_size,
-        processes=machine.processes, detections=detections, schedule=schedule, rate=rate,
+        in_channels=backbone.in_channels, sizing=sizing, crop=base.input_size,
+        flips=wishes.flips, batch_size=batch_size, processes=machine.processes,
+        detections=detections, schedule=schedule, rate=rate,
         new_optimizer=new_optimizer, seed=wishes.seed, why=tuple(why),
         commands=(machine.train_command(command),
                   f'python {_tool("test.py")} {command} {trained}',
