@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from mmengine.registry import MODELS
 
-from mmasvit.adaptive import ReViT
+from mmasvit.adaptive import DVT, ReViT
 from mmasvit.models import AsViT
 
 # A scoped name such as 'mmdet.AsViT' is looked up in that scope's own registry and not
@@ -14,7 +14,7 @@ _LAYER_DECAY = 'mmasvit.engine.optimizers.mmpretrain_layer_decay'
 
 
 def register_all() -> None:
-    """Enter the backbone and ReViT into the root's and every installed scope's ``MODELS``.
+    """Enter backbone, ReViT and DVT into the root's and all installed scopes' ``MODELS``.
 
     mmpretrain's layer decay serves detectors from then on: as one more place to import
     from, so that its engine is loaded when it is asked for and not before.
@@ -23,7 +23,7 @@ def register_all() -> None:
                  for scope in SCOPES if find_spec(scope)}
     for registry in [MODELS] + [package.MODELS for package in installed.values()]:
         # importing twice, also under another module object, must stay harmless
-        for part in (AsViT, ReViT):
+        for part in (AsViT, DVT, ReViT):
             registry.register_module(name=part.__name__, module=part, force=True)
     if 'mmpretrain' in installed:
         places = installed['mmpretrain'].OPTIM_WRAPPER_CONSTRUCTORS._locations
