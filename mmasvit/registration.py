@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from mmengine.registry import MODELS
 
-from mmasvit.adaptive import ReViT
+from mmasvit.adaptive import DVT, ReViT
 from mmasvit.models import AsViT, SearchedMobileNet
 from mmasvit.supernets import AsViTSupernet, MobileNetSupernet, frozen
 
@@ -12,7 +12,8 @@ from mmasvit.supernets import AsViTSupernet, MobileNetSupernet, frozen
 # in its parents, so each package that is installed gets an entry beside the root's.
 SCOPES = ('mmdet', 'mmpretrain')
 PARTS = dict({part.__name__: part for part in (
-    AsViT, AsViTSupernet, MobileNetSupernet, ReViT, SearchedMobileNet)}, Frozen=frozen)
+    AsViT, AsViTSupernet, DVT, MobileNetSupernet, ReViT, SearchedMobileNet)},
+    Frozen=frozen)
 _LAYER_DECAY = 'mmasvit.engine.optimizers.mmpretrain_layer_decay'
 
 

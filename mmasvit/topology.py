@@ -201,7 +201,8 @@ class Topology:
                      pretrain_img_size: int = PRETRAIN_IMG_SIZE,
                      out_indices: Tuple[int, ...] = (3, ),
                      output_norm: bool = True,
-                     token_strides: Sequence[int] = (TOKEN_STRIDE, )) -> int:
+                     token_strides: Sequence[int] = (TOKEN_STRIDE, ),
+                     context_channels: int = 0) -> int:
         """Learnable parameters, equal to the built network's.
 
         Args:
@@ -215,6 +216,7 @@ class Topology:
             out_indices: Stages that give an output; later ones are not built.
             output_norm: Whether each output has a LayerNorm of its own.
             token_strides: Strides with norms of their own.
+            context_channels: What the FFNs see beside their tokens.
         """
         first, last = self.widths[0], self.widths[max(out_indices)]
         total, normed = 3 * first * self.kernels[0]**2 + first, first
@@ -225,7 +227,9 @@ class Topology:
             biases = 3 * stage.attn_dims + stage.width + stage.hidden + stage.width
             total += stage.depth * (stage.block_weights + biases)
             total += stage.reduction_weights
-            normed += stage.depth * 2 * stage.width + stage.reduction_features
+            total += stage.depth * context_channels * stage.hidden
+            normed += stage.depth * (2 * stage.width + context_channels)
+            normed += stage.reduction_features
             if use_rel_pos_bias:
                 total += stage.depth * stage.heads * (2 * reach + 1)**2
             if use_conv_pos_embed:
@@ -242,7 +246,7 @@ class Topology:
                    token_stride: int = TOKEN_STRIDE,
                    out_indices: Tuple[int, ...] = (3, ),
                    windows: Optional[Sequence[Sequence[WindowRule]]] = None,
-                   use_conv_pos_embed: bool = False) -> int:
+                   use_conv_pos_embed: bool = False, context_channels: int = 0) -> int:
         """Multiply-accumulates of matrix products and convolutions for one image.
 
         What the network computes, so windows at a border that are smaller than the rest
@@ -257,6 +261,7 @@ class Topology:
             windows: The rules of all blocks. Defaults to the published architecture's,
                 :func:`~mmasvit.geometry.plan_windows` of ``pretrain_img_size``.
             use_conv_pos_embed: As in :meth:`count_params`.
+            context_channels: As in :meth:`count_params`.
         """
         grids = token_grids(size, token_stride)
         total = prod(grids[0]) * 3 * self.widths[0] * self.kernels[0]**2
@@ -266,7 +271,8 @@ class Topology:
             # pairs of tokens that meet in a window: along a side, each meets an edge
             pairs = sum(prod(sum(run.length * run.edge for run in rule.runs(*side))
                              for side in zip(grid, size)) for rule in rules)
-            total += stage.depth * prod(grid) * stage.block_weights
+            weights = stage.block_weights + context_channels * stage.hidden
+            total += stage.depth * prod(grid) * weights
             total += 2 * pairs * stage.attn_dims
             if use_conv_pos_embed:
                 total += stage.depth * prod(grid) * stage.width * CONV_POS_KERNEL**2

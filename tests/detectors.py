@@ -16,8 +16,10 @@ _BASES = {
     'retinanet': ('_base_/models/retinanet_r50_fpn.py', (0, 1, 2, 3)),
     'fcos': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', (0, 1, 2, 3)),
     'dino': ('dino/dino-4scale_r50_8xb2-12e_coco.py', (1, 2, 3)),
+    'atss': ('atss/atss_r50_fpn_1x_coco.py', (0, 1, 2, 3)),
+    'solov2': ('solov2/solov2_r50_fpn_1x_coco.py', (0, 1, 2, 3)),
 }
-NAMES = tuple(_BASES)
+NAMES = ('cascade', 'mask_rcnn', 'retinanet', 'fcos', 'dino')
 
 
 def config(name, folder):

@@ -7,6 +7,7 @@ from shipped import (build, classifier_batch, detector_batch, elastic_hooks,
                      train_two_steps, without_gradient)
 
 from mmasvit import ElasticTokenHook
+from mmasvit.adaptive.reuse import check_windows
 from mmasvit.paper import TABLE_6, TABLE_6_EPOCHS
 
 ALL = sorted(path.name for kind in ('asvit', 'mobilenet')
@@ -14,7 +15,8 @@ ALL = sorted(path.name for kind in ('asvit', 'mobilenet')
              if not path.name.startswith('search'))
 SUPERNETS = [name for name in ALL if name.startswith('supernet')]
 REVITS = [name for name in ALL if name.startswith('revit')]
-CONFIGS = [name for name in ALL if name not in REVITS + SUPERNETS]
+DVTS = [name for name in ALL if name.startswith('dvt')]
+CONFIGS = [name for name in ALL if name not in REVITS + DVTS + SUPERNETS]
 DETECTORS = [name for name in CONFIGS if name.startswith('cascade')]
 CLASSIFIERS = [name for name in CONFIGS if name not in DETECTORS]
 # the same model as another config that is trained; a test below makes sure of it
@@ -77,6 +79,29 @@ def test_revit_config_is_its_base_as_a_revit(name):
     init_default_scope(cfg.default_scope)
     revit = MODELS.build(cfg.model)
     assert revit.token_strides == revit.backbone.token_strides == (16, 8, 4)
+
+
+@pytest.mark.parametrize('name, base', list(zip(DVTS, (
+    'revit_asvit_imagenette.py', 'asvit_small_in1k.py'))))
+def test_dvt_config_is_its_base_as_a_cascade(name, base):
+    cfg, base = (Config.fromfile(ROOT / 'configs' / one) for one in (name, base))
+    plain = base.model.get('model', base.model)
+    assert dict(plain.backbone, **cfg.model.backbone) == cfg.model.backbone
+    for key in ('neck', 'head', 'train_cfg'):
+        assert cfg.model.get(key) == plain.get(key)
+    assert cfg.optim_wrapper == base.optim_wrapper
+    _, model = build(name)
+    assert model.token_strides == (16, 8, 4) and not model.share_weights
+    backbone = model.networks[0].backbone
+    check_windows(backbone.windows, (backbone.pretrain_img_size, ) * 2, (16, 8, 4))
+
+
+def test_dvt_trains():
+    cfg, model = build('dvt_asvit_imagenette.py')
+    train_two_steps(cfg, model, classifier_batch(cfg, 128))
+    # a window of one token has one logit: what is made of it changes no softmax
+    assert {name.rpartition('relations')[0] for name in without_gradient(model)} <= {
+        'networks.1.backbone.reuses.8.3.'}
 
 
 @pytest.mark.parametrize('row, row_of_table', list(zip(

@@ -54,15 +54,16 @@ def write_config(path: Path, cfg, labels: dict, args: argparse.Namespace) -> Non
 
 def main(args: argparse.Namespace) -> None:
     """Measure, label, print the histogram, and write both files."""
+    from mmasvit.adaptive import ReViT
     from mmasvit.adaptive.label_file import histogram, label_entries
-    from mmasvit.adaptive.measure import check_revit, measure, out_of_sample
+    from mmasvit.adaptive.measure import check_kind, measure, out_of_sample
     from mmasvit.arguments import number, whole_number
     from mmasvit.engine import launch, preflight
     from mmasvit.files import write_json
     from mmasvit.report.inference import digest
     from mmasvit.weights import check_checkpoint
     cfg = launch.load_config(args.config, args.cfg_options)
-    check_revit(cfg)
+    check_kind(cfg, ReViT)
     number('--margin', args.margin, above=-1e-12, below=1)
     whole_number('--img-size', args.img_size, 32)
     preflight.check_seed(dict(seed=args.seed))

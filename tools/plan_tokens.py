@@ -2,7 +2,8 @@
 
 The plan is what ElasticTokenHook prints when training starts: matrix products and
 convolutions of the backbone, forward, per image. Below it stands table 6 of the paper as
-this project counts it, beside the paper's numbers.
+this project counts it, beside the paper's numbers. Of a DVT, what an image costs that
+leaves at each exit, all before it, heads and reuse counted.
 """
 import argparse
 from typing import List, Optional
@@ -77,9 +78,25 @@ def format_table_6() -> str:
     return '\n'.join(lines)
 
 
+def format_exits(model, size: tuple) -> str:
+    """What an image costs that leaves at each exit of a DVT."""
+    from mmasvit.adaptive.measure import exit_macs
+    from mmasvit.geometry import token_grids
+    costs = exit_macs(model, size)
+    lines = [f'exits at {size[0]} x {size[1]} px, each with all before it',
+             f'{"exit":>6} {"stride":>7} {"tokens":>12} {"GMACs/image":>12} '
+             f'{"relative":>9}']
+    for k, (stride, cost) in enumerate(zip(model.token_strides, costs)):
+        tokens = ' x '.join(map(str, token_grids(size, stride)[0]))
+        lines.append(f'{k + 1:6} {stride:7} {tokens:>12} {cost / 1e9:12.3f} '
+                     f'{cost / costs[-1]:9.1%}')
+    return '\n'.join(lines)
+
+
 def main(args: argparse.Namespace) -> None:
     """Print the plan and table 6."""
     from mmasvit import analysis
+    from mmasvit.adaptive import DVT
     from mmasvit.engine.hooks.elastic_tokens import count_backbones, find_elastic
     from mmasvit.engine.launch import load_config
     from mmasvit.geometry import TOKEN_STRIDE, TOKEN_STRIDES
@@ -90,6 +107,9 @@ def main(args: argparse.Namespace) -> None:
     stages, unit = find_stages(cfg, hook) if hook else (None, None)
     size = analysis.counting_size(cfg, shape or (hook and hook.img_size))
     model = analysis.build_to_count(cfg)
+    if isinstance(model, DVT):
+        print(format_exits(model, size))
+        return
     macs, what = count_backbones(find_elastic(model), size)
     if stages:
         print(format_plan(stages, size, macs, what, unit))

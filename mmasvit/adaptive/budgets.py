@@ -1,6 +1,6 @@
-"""Accuracy over cost: fixed strides, the assigner, the oracle and the control."""
+"""Accuracy over cost: fixed strides, what chooses for each image, oracle and control."""
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ TILTS = tuple(float(tilt) for tilt in np.linspace(-6, 6, 13))
 @dataclass(frozen=True)
 class Costs:
     """What each image costs at each stride ``(images, strides)``, and the choosing.
+
+    Of a cascade, the exits before are part of each stride's.
 
     Args:
         macs: Multiply-accumulates of the model.
@@ -39,13 +41,28 @@ class Costs:
                       + assigned * self.assigner_seconds))
 
 
+class Chosen(NamedTuple):
+    """A way to choose.
+
+    Args:
+        kind: ``'assigner'``, or of a cascade ``'cascade'``, by the released rule, or
+            ``'best'``.
+        setting: The tilt of the assigner's biases, q of the rule, or the budget in
+            multiply-accumulates times 1e9.
+        choice: Place of each image's stride ``(images,)``.
+    """
+    kind: str
+    setting: float
+    choice: np.ndarray
+
+
 @dataclass(frozen=True)
 class Point:
     """A point of a curve.
 
     Args:
-        kind: ``'fixed'``, ``'assigner'``, ``'oracle'`` or ``'control'``.
-        setting: The stride, or the tilt of the assigner's biases.
+        kind: ``'fixed'``, ``'oracle'``, that of a :class:`Chosen` or ``'control'``.
+        setting: The stride, or that of the :class:`Chosen`.
         score: Accuracy or average precision, from 0 to 1.
         spread: Standard deviation of the score over random assignments.
         macs: Multiply-accumulates of an image, on average.
@@ -75,6 +92,14 @@ def choose(log_probabilities: np.ndarray, bias: Sequence[float]) -> np.ndarray:
     return (np.asarray(log_probabilities) + np.asarray(bias)).argmax(1)
 
 
+def assigned(token_strides: Sequence[int], log_probabilities: np.ndarray,
+             tilts: Sequence[float] = TILTS) -> List[Chosen]:
+    """What an assigner chooses at several biases; arguments as in :func:`choose`."""
+    return [Chosen('assigner', tilt, choose(log_probabilities,
+                                            tilted_bias(token_strides, tilt)))
+            for tilt in tilts]
+
+
 def permuted(choice: np.ndarray, seed: int, number: int) -> np.ndarray:
     """The same strides for other images, at random: a choice that knows nothing."""
     order = torch.randperm(len(choice), generator=generator(
@@ -84,8 +109,7 @@ def permuted(choice: np.ndarray, seed: int, number: int) -> np.ndarray:
 
 def curves(token_strides: Sequence[int], costs: Costs,
            score: Callable[[np.ndarray], float], labels: np.ndarray,
-           log_probabilities: Optional[np.ndarray] = None,
-           tilts: Sequence[float] = TILTS, permutations: int = 5, seed: int = 0
+           chosen: Sequence[Chosen] = (), permutations: int = 5, seed: int = 0
            ) -> List[Point]:
     """All points of the figure.
 
@@ -94,9 +118,8 @@ def curves(token_strides: Sequence[int], costs: Costs,
         costs: Of each image at each stride.
         score: Of a choice, a place among the strides per image.
         labels: The choice of one who knows.
-        log_probabilities: Of the assigner ``(images, strides)``; None without one, when
-            the control shuffles the labels instead.
-        tilts: Of the assigner's biases.
+        chosen: What an assigner or a cascade chooses; a control follows each. Without
+            any, the control shuffles the labels.
         permutations: How many random assignments a point of the control is the mean of.
         seed: Of these.
     """
@@ -124,12 +147,11 @@ def curves(token_strides: Sequence[int], costs: Costs,
     points = [point('fixed', stride, np.full(len(labels), place))
               for place, stride in enumerate(token_strides)]
     points.append(point('oracle', 0., labels))
-    if log_probabilities is None:
+    if not chosen:
         return [*points, point('control', 0., *shuffled(labels))]
-    for tilt in tilts:
-        choice = choose(log_probabilities, tilted_bias(token_strides, tilt))
-        points += [point('assigner', tilt, choice, assigned=True),
-                   point('control', tilt, *shuffled(choice), assigned=True)]
+    for kind, setting, choice in chosen:
+        points += [point(kind, setting, choice, assigned=True),
+                   point('control', setting, *shuffled(choice), assigned=True)]
     return points
 
 
@@ -153,7 +175,8 @@ def plot(points: Sequence[Point], what: str, out_file) -> None:
     """
     figure, both = subplots(1, 2, figsize=(11, 4.5), sharey=True)
     styles = dict(fixed=('C0', 'o', ''), oracle=('C2', '*', ''),
-                  assigner=('C1', '.', '-'), control=('grey', '.', '--'))
+                  assigner=('C1', '.', '-'), cascade=('C1', '.', '-'),
+                  best=('C3', '.', '-'), control=('grey', '.', '--'))
     # numbers beside the fixed strides say which they are
     for axes, attribute, scale, label in ((both[0], 'macs', 1e-9, 'GMACs an image'),
                                           (both[1], 'seconds', 1e3, 'ms an image')):
@@ -176,5 +199,5 @@ def plot(points: Sequence[Point], what: str, out_file) -> None:
     both[0].set_ylabel(what)
     both[0].margins(y=0.1)
     handles, labels = both[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=4)
+    figure.legend(handles, labels, loc='outside lower center', ncols=5)
     save_figure(figure, out_file)

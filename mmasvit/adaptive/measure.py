@@ -1,11 +1,11 @@
-"""A ReViT on held-out images at every stride: what it says, and what that costs."""
+"""A ReViT or DVT on held-out images at every stride: what it says, and its costs."""
 import copy
 import json
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Collection, Dict, List, Optional, Tuple
+from typing import Callable, Collection, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from mmasvit import analysis
 from mmasvit.adaptive import labels
 from mmasvit.adaptive.budgets import Costs
+from mmasvit.adaptive.dvt import DVT
 from mmasvit.adaptive.revit import ReViT
+from mmasvit.adaptive.thresholds import ALWAYS, NEVER
 from mmasvit.engine.preflight import check_data
 from mmasvit.errors import InputError
 from mmasvit.report import inference
@@ -36,12 +38,14 @@ class Measured:
         paths: Where the images lie.
         shapes: Height and width of the network's input in pixels.
         quality: Of each image at each stride, from 0 to 1 ``(images, strides)``.
+        confidences: A classifier's largest probabilities, ``(images, strides)``.
         seconds: Time of the model on each image alone, ``(images, strides)``.
         log_probabilities: Of the assigner, ``(images, strides)``; None without one.
         assigner_seconds: Its time for an image.
         score: Accuracy or average precision of a choice, a place per image.
         what: The score's name.
         detector: Whether it is one.
+        cascade: Whether each stride computes those before, as a DVT's exits do.
         threshold: Of a detector: the score from which detections count in its quality.
         source: The held-out loader, for people.
         device: What it ran on.
@@ -51,12 +55,14 @@ class Measured:
     paths: List[str]
     shapes: List[Tuple[int, int]]
     quality: np.ndarray
+    confidences: Optional[np.ndarray]
     seconds: np.ndarray
     log_probabilities: Optional[np.ndarray]
     assigner_seconds: float
     score: Callable[[np.ndarray], float]
     what: str
     detector: bool
+    cascade: bool
     threshold: Optional[float]
     source: str
     device: str
@@ -79,12 +85,13 @@ class _Seen:
     assigner_seconds: List[float]
 
 
-def check_revit(cfg: Config) -> None:
-    """Raise :class:`InputError` unless a config's model is a ReViT."""
+def check_kind(cfg: Config, *kinds: type) -> None:
+    """Raise :class:`InputError` unless a config's model is of one of some types."""
     kind = cfg.model.get('type') if isinstance(cfg.get('model'), dict) else None
-    if kind is not ReViT and str(kind).split('.')[-1] != 'ReViT':
-        raise InputError(f"config {cfg.filename}: the model must be of type 'ReViT', is "
-                         f'{kind!r}')
+    names = [one.__name__ for one in kinds]
+    if kind not in kinds and str(kind).split('.')[-1] not in names:
+        raise InputError(f'config {cfg.filename}: the model must be of type '
+                         f'{" or ".join(map(repr, names))}, is {kind!r}')
 
 
 def held_out_loader(cfg: Config) -> str:
@@ -127,14 +134,14 @@ def measure(cfg: Config, checkpoint: Path, without: Collection[str] = ()) -> Mea
     """Run a checkpoint on its config's held-out images, one by one, at every stride.
 
     Args:
-        cfg: Config of a :class:`ReViT`.
+        cfg: Config of a :class:`ReViT` or :class:`DVT`.
         checkpoint: Its checkpoint.
         without: Ids of images to leave out; they must be there.
 
     Raises:
         InputError: If the model is none, or the data or the checkpoint do not fit.
     """
-    check_revit(cfg)
+    check_kind(cfg, ReViT, DVT)
     detector, name = analysis.is_detector(cfg), held_out_loader(cfg)
     with quiet():
         check_data(cfg, (name, ))
@@ -147,6 +154,7 @@ def measure(cfg: Config, checkpoint: Path, without: Collection[str] = ()) -> Mea
     facts = judge(seen, model.token_strides, data, cfg[name], metric)
     return Measured(
         token_strides=model.token_strides, shapes=seen.shapes, detector=detector,
+        cascade=isinstance(model, DVT),
         seconds=np.array(seen.seconds), source=name,
         log_probabilities=(np.array(seen.log_probabilities) if model.assigner else None),
         assigner_seconds=float(np.median(seen.assigner_seconds or 0.)),
@@ -176,7 +184,7 @@ def _check_ids(data: DataLoader, given: Collection[str], name: str) -> None:
                          f'the {len(there)} of {name}')
 
 
-def _run(model: ReViT, data: DataLoader, without: Collection[str]) -> _Seen:
+def _run(model: Union[ReViT, DVT], data: DataLoader, without: Collection[str]) -> _Seen:
     """Every image alone, its strides one after the other."""
     seen = _Seen([], [], [], [], [])
     root = getattr(data.dataset, 'img_prefix', '')
@@ -202,13 +210,21 @@ def _run(model: ReViT, data: DataLoader, without: Collection[str]) -> _Seen:
     return seen
 
 
-def _timed_at(model: ReViT, batch: dict, stride: int) -> tuple:
-    before, model.test_cfg = model.test_cfg, dict(token_stride=stride)
+def _timed_at(model: Union[ReViT, DVT], batch: dict, stride: int) -> tuple:
+    before, model.test_cfg = model.test_cfg, _only(model, stride)
     try:
         samples, seconds = inference.timed(model, copy.deepcopy(batch))
     finally:
         model.test_cfg = before
     return samples[0], seconds
+
+
+def _only(model: Union[ReViT, DVT], stride: int) -> dict:
+    """``test_cfg`` for every image at one stride; of a cascade as if it chose that."""
+    if isinstance(model, ReViT):
+        return dict(token_stride=stride)
+    return dict(thresholds=[NEVER if one > stride else ALWAYS
+                            for one in model.token_strides])
 
 
 def _predictions(seen: _Seen, token_strides: Tuple[int, ...], data: DataLoader,
@@ -219,8 +235,10 @@ def _predictions(seen: _Seen, token_strides: Tuple[int, ...], data: DataLoader,
         raise InputError('the held-out images have not one label each')
     right = np.array([[bool((one.pred_label == one.gt_label).all()) for one in samples]
                       for samples in seen.samples], float)
+    confidences = np.array([[float(one.pred_score.max()) for one in samples]
+                            for samples in seen.samples])
     return dict(
-        ids=_unique([image_id(one, root) for one in firsts]),
+        ids=_unique([image_id(one, root) for one in firsts]), confidences=confidences,
         paths=[one.get('img_path') or '' for one in firsts], quality=right,
         score=lambda choice: float(right[np.arange(len(choice)), choice].mean()),
         what='top-1 accuracy', threshold=None)
@@ -253,6 +271,7 @@ def _detections(seen: _Seen, token_strides: Tuple[int, ...], data: DataLoader,
 
     return dict(ids=_unique(list(map(str, numbers))),
                 paths=[samples[0].img_path for samples in seen.samples], quality=quality,
+                confidences=None,
                 score=score, what='mask AP' if kind == 'segm' else 'box AP',
                 threshold=threshold)
 
@@ -278,12 +297,17 @@ def _unique(ids: List[str]) -> List[str]:
 def costs_of(cfg: Config, measured: Measured) -> Costs:
     """What each image costs: counted, and as it was timed.
 
-    The backbone is counted for each size of image and stride; neck and heads once, for
-    the most frequent size, since they cost the same at every stride.
+    A cascade is counted as it predicts, for each size of image. Of a ReViT the backbone
+    is counted for each size of image and stride; neck and heads once, for the most
+    frequent size, since they cost the same at every stride.
     """
     with quiet():
         model = analysis.build_to_count(cfg)
     shapes = measured.shapes
+    if isinstance(model, DVT):
+        of_size = {shape: exit_macs(model, shape) for shape in set(shapes)}
+        return Costs(np.array([of_size[shape] for shape in shapes], float),
+                     measured.seconds)
     backbone, finest = model.backbone, measured.token_strides[-1]
     of_size = {shape: [backbone.count_macs(shape, stride)
                        for stride in measured.token_strides] for shape in set(shapes)}
@@ -297,3 +321,36 @@ def costs_of(cfg: Config, measured: Measured) -> Costs:
             lambda: model.assigner.model(small, mode='tensor'))
     return Costs(np.array([of_size[shape] for shape in shapes], float) + rest,
                  measured.seconds, assigner_macs, measured.assigner_seconds)
+
+
+def exit_macs(model: DVT, shape: Tuple[int, int]) -> List[int]:
+    """Multiply-accumulates of an image that leaves at each exit, those before counted.
+
+    Args:
+        model: From :func:`mmasvit.analysis.build_to_count`.
+        shape: Height and width of the image in pixels.
+    """
+    image, costs = torch.rand(1, 3, *shape), []
+    for stride in model.token_strides:
+        model.test_cfg = _only(model, stride)
+        costs.append(analysis.count_macs(lambda: model.predict(image)))
+    return costs
+
+
+def check_budget(cfg: Config, budget: float) -> None:
+    """Raise :class:`InputError` if a cascade's first exit costs more than a budget.
+
+    Known before anything is measured, from the size of the first held-out image.
+
+    Args:
+        cfg: Config of a :class:`DVT`.
+        budget: Mean multiply-accumulates of an image.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    data = inference.build_loader(cfg[held_out_loader(cfg)]).dataset
+    with quiet():
+        model = analysis.build_to_count(cfg)
+    cost = exit_macs(model, tuple(data[0]['inputs'].shape[-2:]))[0]
+    if budget < cost:
+        raise InputError(f'the budget of {budget / 1e9:g} GMACs is below the '
+                         f'{cost / 1e9:.4g} that the first exit costs')

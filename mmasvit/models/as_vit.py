@@ -15,6 +15,7 @@ from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE,
 from mmasvit.models import pretrained
 from mmasvit.models.checks import (check_options, check_out_indices,
                                    check_token_strides)
+from mmasvit.models.exchange import BlockExchange
 from mmasvit.models.norms import StrideLN, normalise
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
@@ -79,6 +80,9 @@ class AsViT(BaseModule):
             position embedding, k these and the first k stages. Defaults to -1.
         with_cp: Whether to recompute blocks in the backward pass to save memory.
             Defaults to False.
+        context_channels: Channels of another network that each block's FFN sees beside
+            its tokens, zeros where there is none: see :class:`~mmasvit.adaptive.DVT`.
+            Defaults to 0.
         residual_init_scale: Factor of the initial weights of the last layer of each
             residual branch, after ``init_cfg``: 0 lets every block start as the
             identity, ``(2 * blocks)**-0.5`` keeps the sum of all branches at the size
@@ -125,16 +129,18 @@ class AsViT(BaseModule):
                  token_strides: Sequence[int] = (TOKEN_STRIDE, ),
                  token_reduction: str = 'dilate',
                  resample_outputs: bool = True, frozen_stages: int = -1,
-                 with_cp: bool = False, residual_init_scale: float = 1.,
+                 with_cp: bool = False, context_channels: int = 0,
+                 residual_init_scale: float = 1.,
                  init_cfg: Optional[Union[dict, Sequence[dict]]] = None):
         super().__init__(init_cfg or INIT_CFG)
         self.topology = topology = Topology.of(arch)
         check_options(global_blocks, global_img_size, token_reduction, frozen_stages,
-                      residual_init_scale)
+                      context_channels, residual_init_scale)
         self.out_indices = check_out_indices(out_indices)
         self.out_channels = tuple(topology.widths[i] for i in self.out_indices)
         self.pretrain_img_size = pretrain_img_size
         self.use_conv_pos_embed = use_conv_pos_embed
+        self.context_channels = context_channels
         self.resample_outputs = resample_outputs
         self.frozen_stages = frozen_stages
         self.residual_init_scale = residual_init_scale
@@ -172,6 +178,7 @@ class AsViT(BaseModule):
                 width, topology.heads[i], topology.expansions[i], self.windows[i],
                 rates[start:start + topology.depths[i]], downsample, norm_cfg=norm_cfg,
                 with_cp=with_cp, conv_pos_embed=use_conv_pos_embed,
+                context_channels=context_channels,
                 rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
         if output_norm:
             for i in self.out_indices:
@@ -279,7 +286,8 @@ class AsViT(BaseModule):
         return self.topology.count_macs(
             size, token_stride=token_stride or self.token_stride,
             out_indices=self.out_indices, windows=self.windows,
-            use_conv_pos_embed=self.use_conv_pos_embed)
+            use_conv_pos_embed=self.use_conv_pos_embed,
+            context_channels=self.context_channels)
 
     def forward(self, x: Tensor, token_stride: Optional[int] = None
                 ) -> Tuple[Tensor, ...]:
@@ -297,8 +305,19 @@ class AsViT(BaseModule):
         Raises:
             InputError: If the image is smaller than one token.
         """
-        size, stride = tuple(x.shape[-2:]), self._stride_of(token_stride)
-        features = self.forward_features(x, stride)
+        stride = self._stride_of(token_stride)
+        return self.forward_outputs(self.forward_features(x, stride),
+                                    tuple(x.shape[-2:]), stride)
+
+    def forward_outputs(self, features: Sequence[Tensor], size: Tuple[int, int],
+                        stride: int) -> Tuple[Tensor, ...]:
+        """From the stages' own maps to what :meth:`forward` returns.
+
+        Args:
+            features: From :meth:`forward_features`.
+            size: Height and width of the image in pixels.
+            stride: Of the tokens.
+        """
         outs = []
         for i in self.out_indices:
             norm = getattr(self, f'norm{i}', nn.Identity())
@@ -308,13 +327,16 @@ class AsViT(BaseModule):
             outs.append(out)
         return tuple(outs)
 
-    def forward_features(self, x: Tensor, token_stride: Optional[int] = None
+    def forward_features(self, x: Tensor, token_stride: Optional[int] = None,
+                         exchanges: Optional[Sequence[Sequence[BlockExchange]]] = None
                          ) -> List[Tensor]:
         """What :meth:`forward` computes before its norms: the stages' own maps.
 
         Args:
             x: As in :meth:`forward`.
             token_stride: As in :meth:`forward`.
+            exchanges: With another network, for each stage one per block. Defaults to
+                none.
 
         Returns:
             A map ``(N, H, W, width)`` of every stage that is built, as coarse as the
@@ -328,9 +350,10 @@ class AsViT(BaseModule):
             raise InputError(
                 f'AsViT: an image of {size[0]} x {size[1]} pixels is smaller than one '
                 f'token ({stride} x {stride} pixels)')
-        return self.forward_tokens(self.patch_embed(x, stride), size, stride)
+        return self.forward_tokens(self.patch_embed(x, stride), size, stride, exchanges)
 
-    def forward_tokens(self, x: Tensor, size: Tuple[int, int], token_stride: int
+    def forward_tokens(self, x: Tensor, size: Tuple[int, int], token_stride: int,
+                       exchanges: Optional[Sequence[Sequence[BlockExchange]]] = None
                        ) -> List[Tensor]:
         """What follows on the tokenizer.
 
@@ -338,6 +361,7 @@ class AsViT(BaseModule):
             x: Tokens ``(N, H, W, width)``.
             size: Height and width of their image in pixels.
             token_stride: Pixels from token to token.
+            exchanges: As in :meth:`forward_features`.
 
         Returns:
             As :meth:`forward_features`.
@@ -345,8 +369,9 @@ class AsViT(BaseModule):
         if self.pos_embed is not None:
             x = x + self._positions(x.shape[1:3])
         features = []
-        for stage in self.stages:
-            x = stage(x, size, token_stride)
+        exchanges = exchanges or [None] * len(self.stages)
+        for stage, exchange in zip(self.stages, exchanges):
+            x = stage(x, size, token_stride, exchange)
             features.append(x)
         return features
 

@@ -1,10 +1,11 @@
 """Attention inside windows."""
-from typing import Optional
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmasvit.models.exchange import BlockExchange, upsample_relations
 from mmasvit.models.positions import RelativePositionBias
 from mmasvit.models.stage_grid import StageGrid
 
@@ -37,17 +38,20 @@ class WindowAttention(nn.Module):
         if rel_pos_reach is not None:
             self.rel_pos_bias = RelativePositionBias(num_heads, rel_pos_reach)
 
-    def forward(self, x: Tensor, grid: StageGrid) -> Tensor:
+    def forward(self, x: Tensor, grid: StageGrid,
+                exchange: Optional[BlockExchange] = None) -> Tensor:
         """Attend within each window.
 
         Args:
             x: Tokens in window order, ``(N, tokens, embed_dims)``.
             grid: The windows.
+            exchange: Another network's relations, and where to keep the own. Defaults to
+                neither.
 
         Returns:
             Tensor of the same shape and order.
         """
-        attend = self._fused if self.fused else self._explicit
+        exchange = exchange or BlockExchange()
         outs = []
         # group by group up to the end: a tensor of all groups that another operator
         # follows would be kept for the backward pass beside the groups themselves
@@ -58,21 +62,37 @@ class WindowAttention(nn.Module):
             q, k, v = (t.transpose(1, 2) for t in qkv.reshape(
                 -1, group.window_tokens, 3, self.num_heads,
                 qkv.shape[-1] // (3 * self.num_heads)).unbind(2))
-            bias = None
-            if self.rel_pos_bias is not None:
-                bias = self.rel_pos_bias(group.window, grid.token_stride).to(q.dtype)
-            outs.append(self.proj(attend(q, k, v, bias).transpose(1, 2).reshape(
+            bias = self._bias(group.window, grid.token_stride, exchange.relations,
+                              q.dtype)
+            if self.fused and not exchange.export:
+                out = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
+            else:
+                scores = self._scores(q, k, bias)
+                out = self._weigh(scores, v)
+            if exchange.export:
+                exchange.logits = scores.unflatten(3, group.window).unflatten(
+                    2, group.window)
+            outs.append(self.proj(out.transpose(1, 2).reshape(
                 x.shape[0], group.tokens, -1)))
         return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
+    def _bias(self, window: Tuple[int, int], token_stride: int,
+              relations: Optional[Tensor], dtype: torch.dtype) -> Optional[Tensor]:
+        """All that is added to the scores of a window."""
+        bias = None
+        if self.rel_pos_bias is not None:
+            bias = self.rel_pos_bias(window, token_stride).to(dtype)
+        if relations is not None:
+            relations = upsample_relations(relations.to(dtype), window)
+            bias = relations if bias is None else bias + relations
+        return bias
 
-    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]
-                  ) -> Tensor:
+    def _scores(self, q: Tensor, k: Tensor, bias: Optional[Tensor]) -> Tensor:
         scores = (q * self.scale) @ k.transpose(-2, -1)
-        if bias is not None:
-            scores = scores + bias
+        return scores if bias is None else scores + bias
+
+    @staticmethod
+    def _weigh(scores: Tensor, v: Tensor) -> Tensor:
         # low precision sums poorly over 784 tokens; float64 must stay float64
         dtype = torch.promote_types(scores.dtype, torch.float32)
         return scores.softmax(dim=-1, dtype=dtype).to(v.dtype) @ v

@@ -38,7 +38,7 @@ def check_token_strides(token_strides: Sequence[int]) -> Tuple[int, ...]:
 
 
 def check_options(global_blocks: Sequence[int], global_img_size: int,
-                  token_reduction: str, frozen_stages: int,
+                  token_reduction: str, frozen_stages: int, context_channels: int,
                   residual_init_scale: float) -> None:
     """Whatever is used as it is given.
 
@@ -53,4 +53,5 @@ def check_options(global_blocks: Sequence[int], global_img_size: int,
     whole_number('AsViT: global_img_size', global_img_size, 1)
     one_of('AsViT: token_reduction', token_reduction, ('dilate', 'area'))
     whole_number('AsViT: frozen_stages', frozen_stages, -1, NUM_STAGES)
+    whole_number('AsViT: context_channels', context_channels, 0)
     number('AsViT: residual_init_scale', residual_init_scale)

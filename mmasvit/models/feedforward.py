@@ -23,20 +23,22 @@ class LeanFFN(nn.Module):
         feedforward_channels: Channels of the hidden map.
         recompute: Whether to compute the activation again. Inside a block that is
             recomputed as a whole it would save nothing. Defaults to True.
+        context_channels: Channels that it sees beside the tokens' own. Defaults to none.
     """
     # bytes of the hidden map of a piece: 4 to 32 MiB differed by less than the noise
     piece_bytes = 16 * 2**20
 
     def __init__(self, embed_dims: int, feedforward_channels: int,
-                 recompute: bool = True):
+                 recompute: bool = True, context_channels: int = 0):
         super().__init__()
         self.recompute = recompute
         self.layers = nn.Sequential(
-            nn.Sequential(nn.Linear(embed_dims, feedforward_channels), nn.GELU()),
+            nn.Sequential(nn.Linear(embed_dims + context_channels, feedforward_channels),
+                          nn.GELU()),
             nn.Linear(feedforward_channels, embed_dims))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens ``(N, tokens, embed_dims)`` to the same."""
+        """Tokens ``(N, tokens, embed_dims + context_channels)`` to ``embed_dims``."""
         # compilers choose for themselves what to compute again
         recompute = (self.recompute and self.training and torch.is_grad_enabled()
                      and not torch.compiler.is_compiling())

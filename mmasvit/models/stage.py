@@ -2,6 +2,7 @@
 from typing import Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, ModuleList
@@ -10,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmasvit.geometry import WindowRule
 from mmasvit.models.attention import WindowAttention
+from mmasvit.models.exchange import BlockExchange, upsample
 from mmasvit.models.feedforward import LeanFFN
 from mmasvit.models.norms import normalise
 from mmasvit.models.positions import ConvPosEmbed
@@ -29,33 +31,49 @@ class AsViTBlock(BaseModule):
         with_cp: Recompute the block in the backward pass instead of keeping it.
         rel_pos_reach: See :class:`WindowAttention`.
         conv_pos_embed: Whether a :class:`ConvPosEmbed` is added to the tokens first.
+        context_channels: Channels that the second norm and the FFN see beside the
+            tokens' own: another network's, or zeros.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int,
                  drop_path_rate: float, norm_cfg: dict, with_cp: bool,
-                 rel_pos_reach: Optional[int], conv_pos_embed: bool):
+                 rel_pos_reach: Optional[int], conv_pos_embed: bool,
+                 context_channels: int):
         super().__init__()
         self.with_cp = with_cp
+        self.context_channels = context_channels
         self.conv_pos_embed = ConvPosEmbed(embed_dims) if conv_pos_embed else None
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
         self.attn = WindowAttention(embed_dims, num_heads, rel_pos_reach=rel_pos_reach)
         self.drop_path = DropPath(drop_path_rate)
-        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = LeanFFN(embed_dims, feedforward_channels, recompute=not with_cp)
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims + context_channels)[1]
+        self.ffn = LeanFFN(embed_dims, feedforward_channels, recompute=not with_cp,
+                           context_channels=context_channels)
 
-    def forward(self, x: Tensor, grid: StageGrid) -> Tensor:
+    def forward(self, x: Tensor, grid: StageGrid,
+                exchange: Optional[BlockExchange] = None) -> Tensor:
         """Tokens in window order ``(N, tokens, embed_dims)`` to the same."""
         if self.with_cp and self.training and torch.is_grad_enabled():
             # the reentrant variant loses gradients of unused inputs under DDP
-            return checkpoint(self._forward, x, grid, use_reentrant=False)
-        return self._forward(x, grid)
+            return checkpoint(self._forward, x, grid, exchange, use_reentrant=False)
+        return self._forward(x, grid, exchange)
 
-    def _forward(self, x: Tensor, grid: StageGrid) -> Tensor:
+    def _forward(self, x: Tensor, grid: StageGrid, exchange: Optional[BlockExchange]
+                 ) -> Tensor:
         if self.conv_pos_embed is not None:
             x = x + grid.partition(self.conv_pos_embed(grid.restore(x)))
         stride = grid.token_stride
-        x = x + self.drop_path(self.attn(normalise(self.norm1, x, stride), grid))
-        return x + self.drop_path(self.ffn(normalise(self.norm2, x, stride)))
+        y = normalise(self.norm1, x, stride)
+        x = x + self.drop_path(self.attn(y, grid, exchange))
+        y = self._with_context(x, grid, exchange and exchange.context)
+        return x + self.drop_path(self.ffn(normalise(self.norm2, y, stride)))
+
+    def _with_context(self, x: Tensor, grid: StageGrid, context: Optional[Tensor]
+                      ) -> Tensor:
+        if context is None:
+            return F.pad(x, (0, self.context_channels)) if self.context_channels else x
+        context = upsample(context, grid.shape).permute(0, 2, 3, 1)
+        return torch.cat((x, grid.partition(context)), dim=-1)
 
 
 class AsViTStage(BaseModule):
@@ -84,22 +102,25 @@ class AsViTStage(BaseModule):
             AsViTBlock(embed_dims, num_heads, embed_dims * expansion, rate, **block)
             for rate in drop_path_rates)
 
-    def forward(self, x: Tensor, size: Tuple[int, int], token_stride: int) -> Tensor:
+    def forward(self, x: Tensor, size: Tuple[int, int], token_stride: int,
+                exchanges: Optional[Sequence[BlockExchange]] = None) -> Tensor:
         """Tokens of the stage before to this one's.
 
         Args:
             x: ``(N, H, W, C)``.
             size: Height and width of the image in pixels.
             token_stride: Pixels from token to token in the first stage.
+            exchanges: With another network, one per block. Defaults to none.
         """
         if self.downsample is not None:
             x = self.downsample(x, token_stride)
         shape, grid = x.shape[1:3], None
-        for block, windows in zip(self.blocks, self.windows):
+        exchanges = exchanges or [None] * len(self.blocks)
+        for block, windows, exchange in zip(self.blocks, self.windows, exchanges):
             last, grid = grid, StageGrid(shape, size, windows, token_stride)
             if last is None:
                 x = grid.partition(x)
             elif grid.groups != last.groups:
                 x = grid.partition(last.restore(x))
-            x = block(x, grid)
+            x = block(x, grid, exchange)
         return grid.restore(x)

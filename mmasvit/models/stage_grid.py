@@ -53,6 +53,7 @@ class StageGrid:
 
     def __init__(self, grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,
                  token_stride: int):
+        self.shape = grid
         self.token_stride = token_stride
         rows, self._cols = (windows.runs(*side) for side in zip(grid, size))
         self.groups = [WindowGroup(row, col) for row in rows for col in self._cols]

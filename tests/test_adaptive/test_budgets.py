@@ -2,8 +2,11 @@
 import numpy as np
 import pytest
 
-from mmasvit.adaptive.budgets import Costs, choose, curves, permuted, plot, rows
+from mmasvit.adaptive.budgets import (Costs, assigned, choose, curves, permuted, plot,
+                                      rows)
+from mmasvit.adaptive.cascade import cascaded
 from mmasvit.adaptive.labels import classification_labels
+from mmasvit.errors import InputError
 
 STRIDES = (16, 8, 4)
 COSTS = np.array([1., 4., 16.])
@@ -24,7 +27,7 @@ def setting(knowledge, images=900, seed=0):
 def points(knowledge):
     right, log_p, costs = setting(knowledge)
     found = curves(STRIDES, costs, lambda c: right[np.arange(len(c)), c].mean(),
-                   classification_labels(right, 'coarsest'), log_p)
+                   classification_labels(right, 'coarsest'), assigned(STRIDES, log_p))
     return {kind: [one for one in found if one.kind == kind]
             for kind in ('fixed', 'assigner', 'oracle', 'control')}
 
@@ -71,3 +74,57 @@ def test_figure_and_table(tmp_path):
     table = rows(found, STRIDES)
     assert len(table) == 3 + 1 + 2 * 13
     assert all(abs(sum(row[f'share_{s}'] for s in STRIDES) - 1) < 1e-9 for row in table)
+
+
+def cascade(knowledge, images=900):
+    """Choices of a cascade whose confidence knows, more or less, whether it is right."""
+    right = setting(0., images)[0]
+    noise = np.random.default_rng(1).normal(size=right.shape)
+    confidences = 1 / (1 + np.exp(-knowledge * (right - .5) - noise))
+    chosen = cascaded(confidences, right, COSTS)
+    costs = Costs(*[np.tile(COSTS, (images, 1))] * 2)
+    return chosen, curves(STRIDES, costs, lambda c: right[np.arange(len(c)), c].mean(),
+                          classification_labels(right, 'coarsest'), chosen)
+
+
+def test_a_cascade_that_knows_beats_its_control_and_no_other_does():
+    for knowledge, least, most in ((6., .1, 1.), (0., -.03, .03)):
+        _, found = cascade(knowledge)
+        pairs = [(found[i], found[i + 1]) for i in range(4, len(found), 2)]
+        assert {(one.kind, two.kind) for one, two in pairs} == {
+            ('cascade', 'control'), ('best', 'control')}
+        margins = [one.score - two.score for one, two in pairs if max(one.shares) < .6]
+        assert len(margins) > 3 and least < np.mean(margins) < most
+        assert all(one.shares == two.shares for one, two in pairs)
+
+
+def test_best_thresholds_keep_to_their_budget_on_the_other_half_and_beat_the_rule():
+    _, found = cascade(4.)
+    best = [one for one in found if one.kind == 'best']
+    for one in best:
+        assert one.macs / 1e9 < one.setting + 2e-9 * max(one.setting * 1e8, .5)
+    macs = [one.macs for one in best]
+    assert macs[0] == COSTS[0] and macs == sorted(macs)
+    rule = [one for one in found if one.kind == 'cascade' and 3 < one.macs < 12]
+    at = np.interp([one.macs for one in rule], macs, [one.score for one in best])
+    assert np.mean(at - [one.score for one in rule]) > 0
+
+
+def test_halves_do_not_see_their_own_labels():
+    """A label tells nothing of the thresholds that its own image is decided by."""
+    right = setting(0., 24)[0]
+    confidences = np.random.default_rng(0).random(right.shape)
+
+    def choices(right):
+        found = cascaded(confidences, right, COSTS, qs=(), budgets=5)
+        return np.stack([one.choice for one in found])
+
+    changed = 0
+    for own in range(24):
+        flipped = np.where(np.arange(24)[:, None] == own, ~right, right)
+        differs = (choices(flipped) != choices(right)).any(0)
+        assert not differs[own]
+        changed += differs.any()
+    assert changed > 6  # but those of others
+    with pytest.raises(InputError, match='two held-out images at least'):
+        cascaded(confidences[:1], right[:1], COSTS)

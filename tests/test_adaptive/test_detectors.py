@@ -8,7 +8,9 @@ from revits import STRIDES, Brightness, assigner
 import mmasvit  # noqa: F401
 
 
-@pytest.mark.parametrize('name', ['fcos', 'dino', 'mask_rcnn'])
+@pytest.mark.parametrize('name', [
+    'fcos', 'atss', 'retinanet', *(pytest.param(name, marks=pytest.mark.slow)
+                                     for name in ('dino', 'mask_rcnn', 'solov2'))])
 def test_losses_at_all_strides_and_predictions_per_image(name, tmp_path):
     cfg = detectors.config(name, tmp_path)
     preprocessor = cfg.model.data_preprocessor
@@ -28,8 +30,8 @@ def test_losses_at_all_strides_and_predictions_per_image(name, tmp_path):
     assert total.isfinite()
     total.backward()
     for key, parameter in revit.backbone.named_parameters():
-        if name == 'fcos' and key.startswith('norm0'):
-            continue  # its neck begins with the next
+        if cfg.model.neck.get('start_level') and key.startswith('norm0'):
+            continue  # the neck begins with the next
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key
 
     revit.eval().assigner.model = Brightness()

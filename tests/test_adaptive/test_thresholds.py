@@ -1,10 +1,14 @@
-"""The released rule for a cascade's thresholds."""
+"""A cascade's thresholds: by the released rule, and the best under a budget."""
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmasvit.adaptive import choose_exits, exit_shares, solve_thresholds
+from mmasvit.adaptive import (best_thresholds, choose_exits, exit_shares,
+                              solve_thresholds)
+from mmasvit.adaptive.thresholds import halfway, remarks
 from mmasvit.errors import InputError
 
 COST = np.array([1, 3, 8])
@@ -61,3 +65,71 @@ def test_expected_cost_never_falls_as_q_rises(images, exits, q, factor):
 def test_bad_input(confidences, q, line):
     with pytest.raises(InputError, match=line):
         solve_thresholds(confidences, q)
+
+
+def outcome(confidences, right, costs, thresholds):
+    """Images answered right, and minus what all cost."""
+    exits = choose_exits(confidences, thresholds)
+    return right[np.arange(len(exits)), exits].sum(), -costs[exits].sum()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 9), st.integers(2, 3), st.integers(1, 3), st.floats(0, 1.2),
+       st.integers(0, 2**32 - 1))
+def test_no_thresholds_are_better_than_the_best(images, exits, digits, budget, seed):
+    """Brute force over all that decide differently; one digit gives many ties."""
+    draw = np.random.default_rng(seed)
+    confidences = draw.random((images, exits)).round(digits)
+    right = draw.random((images, exits)) < np.linspace(.4, .8, exits)
+    costs = draw.integers(1, 9, exits).cumsum()
+    budget = costs[0] + budget * (costs[-1] - costs[0])
+    found = outcome(confidences, right, costs,
+                    best_thresholds(confidences, right, costs, budget))
+    every = [outcome(confidences, right, costs, np.array([*cuts, -1e8])) for cuts in
+             product(*([*np.unique(column), 1e8] for column in confidences.T[:-1]))]
+    assert found == max(one for one in every if -one[1] <= budget * images + 1e-9)
+
+
+def test_best_on_the_golden_case_and_between_confidences():
+    found = best_thresholds(CONFIDENCES, RIGHT, COST, 3.5)
+    assert outcome(CONFIDENCES, RIGHT, COST, found) >= (9, -35)
+    for column, threshold in zip(CONFIDENCES.T, found[:-1]):
+        assert abs(column - threshold).min() > 1e-3 or abs(threshold) == 1e8
+    assert best_thresholds(CONFIDENCES, RIGHT, COST, 1).tolist()[0] == -1e8
+    everything = best_thresholds(CONFIDENCES, RIGHT, COST, 8)
+    assert outcome(CONFIDENCES, RIGHT, COST, everything)[0] == 9  # one is never right
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 30), st.integers(2, 4), st.integers(1, 3), st.floats(.1, 10),
+       st.integers(0, 2**32 - 1))
+def test_halfway_the_same_leave_whatever_the_rounding(images, exits, digits, q, seed):
+    draw = np.random.default_rng(seed)
+    confidences = draw.random((images, exits)).round(digits)
+    thresholds = solve_thresholds(confidences, q)
+    moved = halfway(confidences, thresholds).astype(np.float32)
+    noise = draw.uniform(-1e-5, 1e-5, confidences.shape)
+    assert (choose_exits(confidences + noise, moved)
+            == choose_exits(confidences, thresholds)).all()
+
+
+def test_ties_and_few_images_are_said():
+    lines = remarks(TIED, solve_thresholds(TIED, 1))
+    assert lines[0].startswith('10 images calibrate') and '15.8%' in lines[0]
+    assert lines[1:] == [
+        'exit 1: 6 images have the same confidence 1 at its threshold and leave together',
+        'exit 2: 4 images have the same confidence 0.9 at its threshold and leave '
+        'together']
+    assert len(remarks(CONFIDENCES, solve_thresholds(CONFIDENCES, 1))) == 1
+    assert len(remarks(CONFIDENCES, np.array([1e8, 1e8, -1e8]))) == 1
+
+
+@pytest.mark.parametrize('change, line', [
+    (dict(budget=.99), 'the budget of 0.99 is below the 1 that the first exit costs'),
+    (dict(budget=np.inf), 'budget must be a finite number'),
+    (dict(right=RIGHT[:5]), 'do not fit'), (dict(costs=COST[:2]), 'do not fit'),
+])
+def test_bad_input_of_the_best(change, line):
+    given = dict(confidences=CONFIDENCES, right=RIGHT, costs=COST, budget=3.)
+    with pytest.raises(InputError, match=line):
+        best_thresholds(**dict(given, **change))
