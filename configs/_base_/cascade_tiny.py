@@ -24,6 +24,9 @@ max_epochs = 12
 roi_extractor = dict(roi_layer=dict(sampling_ratio=1), out_channels=channels,
                      finest_scale=28)
 model = dict(
+    # No crop is padded, so nothing would be learned about padding: nuclei on dark ground
+    # were found by the hundred along it, for a box AP of 0.05 instead of 0.45.
+    data_preprocessor=dict(pad_size_divisor=1),
     neck=dict(out_channels=channels, norm_cfg=dict(type='GN', num_groups=6)),
     rpn_head=dict(in_channels=channels, feat_channels=channels,
                   anchor_generator=dict(scales=[4])),

@@ -145,6 +145,15 @@ class BaseFacts(NamedTuple):
         return 1024
 
     @property
+    def pad_size_divisors(self) -> Tuple[int, int]:
+        """What sides of images are padded to multiples of, and what they need."""
+        divisor = (self.model.get('data_preprocessor') or {}).get('pad_size_divisor', 1)
+        neck = self.model.get('neck')
+        # other pyramids double their maps, whatever the size of those below
+        takes_any = isinstance(neck, dict) and neck.get('type') == 'FPN'
+        return divisor, 1 if takes_any else min(divisor, 32)
+
+    @property
     def smallest_anchor(self) -> float:
         """Side of the smallest anchors in pixels; 32 where there are none."""
         for head in ('rpn_head', 'bbox_head'):

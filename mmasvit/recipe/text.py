@@ -113,8 +113,9 @@ def _imports(recipe: Recipe) -> List[str]:
 def _model(recipe: Recipe) -> dict:
     model: Dict[str, Any] = {}
     base = recipe.base.model
-    if (base.get('data_preprocessor') or {}).get('pad_size_divisor', 32) > 32:
-        model['data_preprocessor'] = dict(pad_size_divisor=32)
+    divisor, least = recipe.base.pad_size_divisors
+    if divisor > least:  # crops are not padded: on padding anything would be found
+        model['data_preprocessor'] = dict(pad_size_divisor=least)
     if recipe.backbone:
         model['backbone'] = recipe.backbone
     if recipe.in_channels:
