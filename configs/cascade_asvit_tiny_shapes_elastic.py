@@ -4,12 +4,12 @@
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
     bash tools/dist_train.sh configs/cascade_asvit_tiny_shapes_elastic.py 2
 
-The proportions of table 6's middle row on four epochs: milestones need not be whole.
+The proportions of table 6's middle row on two epochs: milestones need not be whole.
 """
 _base_ = './cascade_asvit_tiny_shapes.py'
 
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='ElasticTokenHook', milestones=[(0, 16), (1.07, 8), (1.87, 4)],
+    dict(type='ElasticTokenHook', milestones=[(0, 16), (0.53, 8), (0.93, 4)],
          img_size=256),
 ]
