@@ -1,6 +1,6 @@
 """The demo: Cascade Mask R-CNN on generated shapes, 256 px, in minutes on two CPU cores.
 
-    python tools/make_shapes_coco.py data/shapes --images 4500 --crops 64
+    python tools/make_shapes_coco.py data/shapes --images 6000 --crops 64
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
     bash tools/dist_train.sh configs/cascade_asvit_tiny_shapes.py 2
 
@@ -10,13 +10,13 @@ only smaller; it reproduces nothing of the paper.
 _base_ = './cascade_asvit_tiny.py'
 
 classes = ('circle', 'triangle', 'square', 'star', 'cross')
-max_epochs = 2
+max_epochs = 1  # every image once
 
 num_classes = len(classes)
 model = dict(
     backbone=dict(init_cfg=dict(
         type='Pretrained', prefix='backbone.',
-        checkpoint='work_dirs/asvit_tiny_shapes/epoch_10.pth')),
+        checkpoint='work_dirs/asvit_tiny_shapes/epoch_8.pth')),
     roi_head=dict(
         bbox_head=[dict(head, num_classes=num_classes)
                    for head in _base_.model.roi_head.bbox_head],
@@ -44,8 +44,7 @@ test_pipeline = [
 ]
 data_root = 'data/shapes/'
 dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
-# more than these would take longer than a demo should; their crops are all of use
-train_dataloader = dict(dataset=dict(indices=2800, pipeline=train_pipeline, **dataset))
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')

@@ -4,7 +4,7 @@ Without a folder it generates a COCO-format set of textured shapes, pre-trains a
 As-ViT as a classifier of crops of it and trains Cascade Mask R-CNN on that backbone; with
 one (``make demo DATA=folder``) it writes a config for the images there and trains that
 from random weights. Each step is an ordinary command and is printed before it runs; a
-training that was cut short goes on.
+training that was cut short goes on from its last whole epoch.
 """
 import argparse
 import os
@@ -127,7 +127,7 @@ def prepare_shapes(processes: int) -> Tuple[str, float]:
         The detector's config, and the seconds of training.
     """
     step('generate the data', ['python', 'tools/make_shapes_coco.py', 'data/shapes',
-                               '--images', '4500', '--crops', '64'])
+                               '--images', '6000', '--crops', '64'])
     # where the detector's config expects it
     work_dir = Path('work_dirs', Path(CLASSIFIER).stem)
     return DETECTOR, train('pre-train the backbone: crops of single shapes, by class',
