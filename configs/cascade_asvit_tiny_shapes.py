@@ -16,7 +16,7 @@ num_classes = len(classes)
 model = dict(
     backbone=dict(init_cfg=dict(
         type='Pretrained', prefix='backbone.',
-        checkpoint='work_dirs/asvit_tiny_shapes/epoch_11.pth')),
+        checkpoint='work_dirs/asvit_tiny_shapes/epoch_8.pth')),
     roi_head=dict(
         bbox_head=[dict(head, num_classes=num_classes)
                    for head in _base_.model.roi_head.bbox_head],

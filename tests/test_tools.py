@@ -246,7 +246,7 @@ class TestPlanTokens:
         for words, line in (
                 (('--shape', 8), 'at least 16 px'),
                 (('--cfg-options', change + '((0,16),(0,8))'), '(0, 8) must begin after'),
-                (('--cfg-options', change + '((0,16),(11,4))'), 'which has 11 epochs'),
+                (('--cfg-options', change + '((0,16),(8,4))'), 'which has 8 epochs'),
                 (('--cfg-options', 'custom_hooks.1.by_epoch=False'),
                  'how many iterations')):
             assert line in fails('tools/plan_tokens.py', config, *words)
