@@ -15,7 +15,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS
-from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -204,9 +203,9 @@ def _train(job: Job, study: Study) -> Measured:
     cfg.experiment_name = f'{os.path.basename(job.folder)}_{name}'
     cfg.launcher = 'none'
     os.makedirs(cfg.work_dir, exist_ok=True)
-    cfg.load_from = launch.latest_checkpoint(cfg.work_dir)
+    cfg.load_from, _ = launch.latest_checkpoint(cfg.work_dir)
     cfg.resume = cfg.load_from is not None
-    runner = Runner.from_cfg(cfg)
+    runner = launch.build_runner(cfg)
     runner.train()
     metrics = runner.val()
     if study.metric not in metrics:

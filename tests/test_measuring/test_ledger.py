@@ -119,7 +119,7 @@ def test_a_folder_holds_one_run(tmp_path):
         check_run(tmp_path, dict(ORIGIN, measure='other'))
     assert (tmp_path / 'run.json').read_bytes() == written
     (tmp_path / 'run.json').write_text('[')
-    with pytest.raises(InputError, match='run.json cannot be read'):
+    with pytest.raises(InputError, match='run.json is damaged'):
         check_run(tmp_path, ORIGIN)
     (tmp_path / 'run.json').write_text('[]')
     with pytest.raises(InputError, match='run.json is damaged'):
