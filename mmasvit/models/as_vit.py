@@ -367,7 +367,7 @@ class AsViT(BaseModule):
             As :meth:`forward_features`.
         """
         if self.pos_embed is not None:
-            x = x + self._positions(x.shape[1:3])
+            x = x + self.positions(x.shape[1:3])
         features = []
         exchanges = exchanges or [None] * len(self.stages)
         for stage, exchange in zip(self.stages, exchanges):
@@ -393,7 +393,7 @@ class AsViT(BaseModule):
         x = F.interpolate(x, scale_factor=factor, mode='bilinear')
         return x[..., :-(-size[0] // stride), :-(-size[1] // stride)].contiguous()
 
-    def _positions(self, grid: Tuple[int, int]) -> Tensor:
+    def positions(self, grid: Tuple[int, int]) -> Tensor:
         """Position embedding for a token grid, ``(1, H, W, C)``."""
         positions = self.pos_embed
         if positions.shape[-2:] != grid:
