@@ -5,7 +5,8 @@ up, ``profile`` makes one on a device. ``measures`` brings what a table tells to
 scalings and studies.
 """
 from mmasvit.latency.conditions import Conditions
+from mmasvit.latency.measures import DetectorMeasures
 from mmasvit.latency.parts import Part, parts_of
 from mmasvit.latency.table import LatencyTable
 
-__all__ = ['Conditions', 'LatencyTable', 'Part', 'parts_of']
+__all__ = ['Conditions', 'DetectorMeasures', 'LatencyTable', 'Part', 'parts_of']
