@@ -9,8 +9,8 @@ from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS, MODELS, init_default_scope
-from torch import Tensor, nn
+from mmengine.registry import FUNCTIONS, MODELS, DefaultScope
+from torch import Tensor
 
 from mmasvit.analysis import (build_to_count, count_macs, count_model_macs,
                               find_backbone, is_detector)
@@ -64,7 +64,7 @@ class DetectorMeasures:
         self.origin: Dict[str, str] = {}
         self._table: Optional[LatencyTable] = None
         self._detector: Optional[DetectorCosts] = None
-        self._config: Optional[Config] = None
+        self._detector_path = detector
         if profile is not None:
             self._table = LatencyTable.read(profile)
             kind = self._table.conditions.type
@@ -77,9 +77,8 @@ class DetectorMeasures:
             self._table.check(dict(device=device, dtype=dtype, compiled=compiled))
             self.origin['profile'] = hashlib.sha256(read_bytes(profile)).hexdigest()
         if detector is not None:
-            self._config = load_config(detector)
             self.origin['detector'] = hashlib.sha256(
-                self._config.pretty_text.encode()).hexdigest()
+                load_config(detector).pretty_text.encode()).hexdigest()
 
     def for_setting(self, setting: Setting) -> 'DetectorMeasures':
         """The same, its costs at the size of a setting, unless it has its own.
@@ -92,8 +91,9 @@ class DetectorMeasures:
         if one._table:
             one._table.check(dict(shape=one.shape,
                                   pretrain_img_size=setting.window_img_size))
-        if one._config is not None:
-            one._detector = DetectorCosts(one._config, one.shape)
+        if self._detector_path:
+            one._detector = _detector_costs(self._detector_path, self.origin['detector'],
+                                            one.shape)
         one.costs = lru_cache(maxsize=2**16)(one._count)
         return one
 
@@ -106,7 +106,7 @@ class DetectorMeasures:
     def cost_names(self) -> Tuple[str, ...]:
         """What ``costs`` tells of."""
         return (*OWN_COSTS, *(['latency'] if self._table else []),
-                *(['detector_params', 'detector_macs'] if self._config is not None
+                *(['detector_params', 'detector_macs'] if self._detector_path
                   else []))
 
     def costs(self, topology: Genotype) -> Dict[str, float]:
@@ -174,6 +174,12 @@ class DetectorMeasures:
         return results
 
 
+@lru_cache(maxsize=4)
+def _detector_costs(path: str, content: str, shape: Tuple[int, int]) -> 'DetectorCosts':
+    """Of a config whose content has a hash; once, since a detector takes its time."""
+    return DetectorCosts(load_config(path), shape)
+
+
 class DetectorCosts:
     """Parameters and multiply-accumulates of a detector, for any As-ViT in it.
 
@@ -193,7 +199,11 @@ class DetectorCosts:
             raise InputError(f'config {cfg.filename} is of no detector with a neck')
         self._neck, self._shape = cfg.model.neck, shape
         self._scope = cfg.get('default_scope', 'mmengine')
-        model = build_to_count(cfg)
+        with DefaultScope.overwrite_default_scope(self._scope):  # and no further
+            self._count_once(cfg)
+
+    def _count_once(self, cfg: Config) -> None:
+        model, shape = build_to_count(cfg), self._shape
         backbone = find_backbone(model)
         if not isinstance(backbone, AsViT):
             raise InputError(f'config {cfg.filename} has no As-ViT in it, but a '
@@ -219,8 +229,8 @@ class DetectorCosts:
 
     @lru_cache(maxsize=256)
     def _of_neck(self, channels: Tuple[int, ...]) -> Tuple[int, int]:
-        init_default_scope(self._scope)
-        neck: nn.Module = MODELS.build(dict(self._neck, in_channels=list(channels)))
+        with DefaultScope.overwrite_default_scope(self._scope):
+            neck = MODELS.build(dict(self._neck, in_channels=list(channels)))
         neck.to('meta').requires_grad_(False)
         indices = self._options.get('out_indices', (0, 1, 2, 3))
         maps = [torch.empty(1, width, *(-(-side // (4 * 2**i)) for side in self._shape),

@@ -23,7 +23,8 @@ Row = Dict[str, object]
 _MEMBER = dict(
     step=int, topology=parse, depths=[int], embed_dims=int, total_depth=real,
     total_width=real, params=real, macs=real,
-    measures=Either({str: dict(mean=numeric, values=[numeric])}, None))
+    measures=Either({str: dict(mean=numeric, values=[numeric])}, None),
+    **{'latency?': numeric})
 # family.json, as far as anybody reads it
 RESULT = dict(
     members=[_MEMBER], random=[dict(members=[_MEMBER])], seed_topology=parse,
@@ -31,7 +32,9 @@ RESULT = dict(
     comparison=[dict(cost=str, size=real, measure=str, ours=numeric, random_mean=numeric,
                      random_deviation=numeric, walks=int, better_than=int)],
     setting=dict(protocol=str, seed=int, image_size=int),
-    seconds=dict(steps=[real], random=real, clock=real))
+    seconds=dict(steps=[real], random=real, clock=real),
+    **{'objective?': lambda given: Objective(given), 'detector_shape?': [int],
+       'references?': {str: dict(milliseconds=real, params=real, macs=real)}})
 
 
 def choice_columns(objective: Objective, costs: Sequence[str] = OWN_COSTS

@@ -28,7 +28,9 @@ RESULT = {
     'policy': Either({str: {str: real}}, None),
     'setting': dict(protocol=str, image_size=int, repeats=int),
     'data': dict(source=(str, dict)), 'seconds': dict(measures={str: real}),
-    'constraint': {str: Either(real, None)}}
+    'constraint': {str: Either(real, None)}, 'latency?': numeric,
+    'detector_shape?': [int],
+    'references?': {str: dict(milliseconds=real, params=real, macs=real)}}
 
 
 def columns(objective: Objective, costs: Sequence[str] = OWN_COSTS) -> Tuple[str, ...]:
