@@ -206,13 +206,14 @@ def study_page(folder: Path) -> Page:
     Raises:
         InputError: If a file is damaged.
     """
-    rows = read_table(folder / STUDY, ('topology', 'accuracy'))
+    rows = read_table(folder / STUDY, ('topology', ))
     path = folder / 'study.json'
     results = read_json(path, {str: STUDY_ROW}) if path.is_file() else {}
     try:
-        accuracies = [_number(row['accuracy']) for row in rows]
+        _, score, *_ = rows[0]
+        scored, said = [_number(row[score]) for row in rows], label(score)
         names = list(results) or [name for name in rows[0] if name not in (
-            'topology', 'accuracy') and not name.endswith('/seconds')]
+            'topology', score) and not name.endswith('/seconds')]
         order = sorted(names, key=lambda name: -abs(_number(
             results.get(name, {}).get('tau', 0))))
         table = [[name, 'high' if one['higher_is_better'] else 'low',
@@ -221,34 +222,35 @@ def study_page(folder: Path) -> Page:
                   f'{one["seconds"]:.2f}']
                  for name, one in ((name, results[name]) for name in order
                                    if name in results)]
-        drawn = [Chart(label(name), _cloud(rows, name, accuracies)) for name in order]
-        best = max(rows, key=lambda row: _number(row['accuracy']))
+        drawn = [Chart(label(name), _cloud(rows, name, scored, said)) for name in order]
+        best = max(rows, key=lambda row: _number(row[score]))
         tiles = [Tile('topologies', str(len(rows))),
-                 Tile('accuracy', f'{min(accuracies):.1f} – {max(accuracies):.1f} %',
+                 Tile(said, f'{min(scored):.1f} – {max(scored):.1f} %',
                       'least to best')]
         if table:
             tiles.append(Tile('strongest tau', table[0][2].text, order[0]))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f'{folder}: {STUDY} or study.json is damaged: '
                          f'{type(error).__name__} {error}') from None
-    sections = [Section('Rank correlation with accuracy', [Table(
+    sections = [Section(f'Rank correlation with {said}', [Table(
         ['measure', 'better', "Kendall's tau", '95 % interval', 'says', 's / topology'],
         table)])] if table else []
-    sections.append(Section('Measures and accuracy', [Charts(drawn)]))
+    sections.append(Section(f'Measures and {said}', [Charts(drawn)]))
     sections.append(Section('Topologies', [Table(
-        ['topology', 'accuracy (%)'],
-        [[str(row['topology']), number(_number(row['accuracy']), 2)]
-         for row in sorted(rows, key=lambda row: -_number(row['accuracy']))], shown=15)]))
+        ['topology', f'{said} (%)'],
+        [[str(row['topology']), number(_number(row[score]), 2)]
+         for row in sorted(rows, key=lambda row: -_number(row[score]))], shown=15)]))
     return Page(folder.resolve().name, 'study of measures',
                 {'best topology': str(best['topology'])}, tiles, sections)
 
 
-def _cloud(rows: Sequence[Row], name: str, accuracies: Sequence[float]):
+def _cloud(rows: Sequence[Row], name: str, scored: Sequence[float],
+           said: str):
     values = [_number(row[name]) for row in rows]
-    known = [(value, accuracy) for value, accuracy in zip(values, accuracies)
+    known = [(value, score) for value, score in zip(values, scored)
              if math.isfinite(value)]
     x, y = zip(*known) if known else ((), ())
-    return charts.points(x, y, label(name), 'accuracy (%)',
+    return charts.points(x, y, label(name), f'{said} (%)',
                          log=bool(x) and 0 < 20 * min(x) < max(x))
 
 

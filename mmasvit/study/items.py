@@ -18,7 +18,8 @@ from mmengine.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmasvit.complexity import Measured, Setting, find_measure
+from mmasvit.analysis import is_detector
+from mmasvit.complexity import Measured, Setting
 from mmasvit.engine import launch, preflight
 from mmasvit.errors import InputError
 from mmasvit.measuring import Ledger
@@ -26,8 +27,7 @@ from mmasvit.measuring.ledger import (MEASUREMENTS, Item as Entry, Repeat, check
                                       write_run)
 from mmasvit.study.pool import run_items
 from mmasvit.study.study import Study
-
-ACCURACY = 'accuracy'  # its name among the measures
+from mmasvit.topology import NUM_STAGES
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,14 @@ class Item:
     def names(self, study: Study) -> List[str]:
         """Names of the numbers that come out."""
         if self.setting is None:
-            return [ACCURACY]
-        return [qualified(name, self.setting) for name in study.measures]
+            return [study.score]
+        return [study.qualified(name, self.setting) for name in study.measures]
 
     def entries(self, study: Study) -> List[Entry]:
         """Its lines of the ledger."""
         topology = study.topologies[self.index]
         repeats = self.setting.repeats if self.setting else 1
         return [(topology, repeat) for repeat in range(repeats)]
-
-
-def qualified(name: str, setting: Setting) -> str:
-    """A measure's name with its protocol, unless no initialisation changes it."""
-    return f'{name}/{setting.protocol}' if find_measure(name).drawn else name
 
 
 def check_study(cfg: Config) -> None:
@@ -67,9 +62,14 @@ def check_study(cfg: Config) -> None:
             the measures' size, or the evaluator does not give the metric.
     """
     study = Study.of(cfg)
-    study.measure  # made here, so that a wrong supernet is refused here
+    study.measures_at  # made here, so that a wrong supernet or profile is refused here
     preflight.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_dataset(cfg, 'train_dataloader')
+    if is_detector(cfg):
+        if study.images != 'noise':
+            raise InputError("study.images must be 'noise' for a detector, got "
+                             f'{study.images!r}')
+        return
     for setting in study.settings:
         images = dataset_images(cfg, setting.num_images, study.images == 'spread')
         size = setting.image_size
@@ -133,17 +133,21 @@ def run_job(job: Job) -> List[Repeat]:
     """Measure or train one topology; the numbers of each of the item's entries."""
     study = Study.of(job.cfg)
     if job.item.setting is None:
-        return [{ACCURACY: _train(job, study)}]
+        return [{study.score: _train(job, study)}]
     return _measure(job, study)
 
 
 def _describe(cfg: Config, study: Study) -> dict:
     """What the numbers depend on; more topologies go on with the same study."""
-    fields = asdict(study)
+    fields = dict(asdict(study), settings=[one.to_dict() for one in study.settings])
     # made of what is measured, so they may change
     del fields['num_topologies'], fields['composites']
-    if study.supernet is not None:
-        fields['supernet'] = dict(study.supernet, **study.measure.origin)
+    for name in ('costs', 'macs_between'):  # unsaid by earlier versions
+        if fields[name] is None:
+            del fields[name]
+    for name in ('supernet', 'costs'):
+        if fields.get(name) is not None:
+            fields[name] = dict(fields[name], **study.origin)
     plain = cfg.to_dict()
     # what was trained with other data or settings must not be mixed in
     training = {key: plain.get(key) for key in (
@@ -157,9 +161,10 @@ def _measure(job: Job, study: Study) -> List[Repeat]:
     setting, topology = job.item.setting, study.topologies[job.item.index]
     images = (dataset_images(job.cfg, setting.num_images, study.images == 'spread')
               if study.images != 'noise' else None)
-    repeats = (study.measure(topology, setting, repeat, study.measures, images,
+    measure = study.measures_at[setting]
+    repeats = (measure(topology, setting, repeat, study.measures, images,
                              get_device()) for repeat in range(setting.repeats))
-    return [{qualified(name, setting): measured for name, measured in repeat.items()}
+    return [{study.qualified(name, setting): measured for name, measured in repeat.items()}
             for repeat in repeats]
 
 
@@ -193,12 +198,16 @@ def _build_dataset(cfg: Config, loader: str) -> Dataset:
 
 
 def _train(job: Job, study: Study) -> Measured:
-    """Accuracy after training; goes on from the latest checkpoint if there is one."""
+    """The score after training; goes on from the latest checkpoint if there is one."""
     start = time.perf_counter()
     topology, name = study.topologies[job.item.index], f'{job.item.index:03d}'
     cfg = copy.deepcopy(job.cfg)
     cfg.model.backbone.arch = str(topology)
-    cfg.model.head.in_channels = topology.widths[-1]
+    if is_detector(cfg):
+        stages = cfg.model.backbone.get('out_indices', range(NUM_STAGES))
+        cfg.model.neck.in_channels = [topology.widths[i] for i in stages]
+    else:
+        cfg.model.head.in_channels = topology.widths[-1]
     cfg.work_dir = os.path.join(job.folder, 'runs', name)
     cfg.experiment_name = f'{os.path.basename(job.folder)}_{name}'
     cfg.launcher = 'none'
@@ -208,7 +217,10 @@ def _train(job: Job, study: Study) -> Measured:
     runner = launch.build_runner(cfg)
     runner.train()
     metrics = runner.val()
+    if is_detector(cfg) and not metrics:
+        metrics = {study.metric: 0.}  # it found nothing at all
     if study.metric not in metrics:
         raise InputError(f'study: metric {study.metric!r} is none of the evaluator\'s: '
                          f'{", ".join(metrics)}')
-    return Measured(float(metrics[study.metric]), time.perf_counter() - start)
+    score = study.scale * float(metrics[study.metric])
+    return Measured(score, time.perf_counter() - start)

@@ -14,7 +14,12 @@ for _module in pkgutil.iter_modules(__path__):
     import_module(f'{__name__}.{_module.name}')
 
 __all__ = ['COST_MEASURES', 'MEASURES', 'PATH_MEASURES', 'Measure', 'find_measure',
-           'measure']
+           'is_measure', 'measure']
+
+
+def is_measure(name: str) -> bool:
+    """Whether there is a measure of a name, of whichever kind."""
+    return any(name in kind for kind in (MEASURES, PATH_MEASURES, COST_MEASURES))
 
 
 def find_measure(name: str) -> Measure:
