@@ -79,4 +79,4 @@ def pooled_features(backbone: AsViT, identity_norms: bool = False,
         A callable from images ``(n, 3, H, W)`` to features ``(n, D)``. It shares the
         backbone's parameters.
     """
-    return PooledFeatures(backbone, identity_norms)
+    return PooledFeatures(backbone, identity_norms, pyramid)
