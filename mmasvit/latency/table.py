@@ -1,10 +1,9 @@
 """A device's times of parts, and what they come to for a whole backbone."""
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import partial
 from math import exp, log
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Dict, List, Mapping, Optional, Tuple, Union
 
 from mmasvit.arguments import check_shape, number, one_of, whole_number
 from mmasvit.benchmarking import Timing
@@ -41,8 +40,7 @@ class LatencyTable:
     @property
     def widths(self) -> List[int]:
         """Widths C at which every part was timed."""
-        shared = set.intersection(*map(set, self.times.values()))
-        return sorted(shared)
+        return sorted(set.intersection(*map(set, self.times.values())))
 
     def milliseconds(self, topology: Topology) -> float:
         """Time of a backbone with four outputs.
@@ -113,15 +111,14 @@ class LatencyTable:
             raise InputError(f'{path} is no device profile; tools/profile_device.py '
                              'writes one')
         check_shape(f'{path} is damaged:', content, _FORM)
-        conditions = content['conditions']
-        conditions = Conditions(**dict(conditions, shape=tuple(conditions['shape'])))
-        times = {}
-        for row in content['parts']:
-            part = Part(row['part'], row['stage'],
-                        tuple(row.get(name) for name in OPTIONS[row['part']]))
-            times[part] = {int(width): Timing(**timing)
-                           for width, timing in row['milliseconds'].items()}
-        return cls(conditions, times, content['factor'], content['references'], path)
+        given = content['conditions']
+        conditions = Conditions(*map(given.get, Conditions._fields))._replace(
+            shape=tuple(given['shape']))
+        table = cls(conditions, dict(map(_read_part, content['parts'])),
+                    content['factor'], content['references'], path)
+        if not table.times or not table.widths:
+            raise InputError(f'{path} is damaged: there is no width with all parts')
+        return table
 
 
 KIND = 'mmasvit device profile'
@@ -132,14 +129,31 @@ def _positive(value: object) -> None:
     number('a time', value, above=0)
 
 
-_SECONDS = dict.fromkeys(Timing._fields, _positive)
+def _part(row: dict) -> None:
+    """A shape: a row of the table with all that its kind of part depends on."""
+    check_shape('it', row, dict(part=str, stage=int, milliseconds={str: dict}))
+    one_of('part', row['part'], OPTIONS)
+    whole_number('stage', row['stage'], 1, NUM_STAGES)
+    for name in OPTIONS[row['part']]:
+        whole_number(name, row.get(name), 1)
+    for width, timing in row['milliseconds'].items():
+        whole_number('width', int(width), 1)
+        for name in Timing._fields:
+            _positive(timing.get(name))
+
+
+def _read_part(row: dict) -> Tuple[Part, Dict[int, Timing]]:
+    option = tuple(row[name] for name in OPTIONS[row['part']])
+    return Part(row['part'], row['stage'], option), {
+        int(width): Timing(*map(timing.get, Timing._fields))
+        for width, timing in row['milliseconds'].items()}
+
+
 _FORM = dict(
     conditions=dict(device=str, type=str, threads=int, shape=[int], pretrain_img_size=int,
                     dtype=str, compiled=bool, torch=str),
     factor=_positive,
-    parts=[dict(part=partial(one_of, 'part', allowed=OPTIONS),
-                stage=partial(whole_number, 'stage', least=1, most=NUM_STAGES),
-                milliseconds={str: _SECONDS})],
+    parts=[_part],
     references={str: dict(milliseconds=_positive, params=_positive, macs=_positive)})
 
 
