@@ -12,7 +12,7 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from PIL import Image
 
-from mmasvit.arguments import numeric, real
+from mmasvit.arguments import real
 from mmasvit.errors import InputError
 from mmasvit.files import read_json, read_table
 from mmasvit.plotting import SMOOTH, label, running_mean

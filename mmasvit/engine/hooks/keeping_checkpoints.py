@@ -36,7 +36,8 @@ class KeepingCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Called by mmengine to write a checkpoint if it is the best."""
         super()._save_best_checkpoint(runner, metrics)
-        self.file_backend.remove_now()
+        if self.save_best:
+            self.file_backend.remove_now()
 
 
 class _LateRemoval:
