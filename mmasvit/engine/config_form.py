@@ -96,7 +96,7 @@ def check_form(cfg: Config, options: Iterable[str] = ()) -> None:
 
 def check_entries(cfg: Config, needed: Iterable[str]) -> None:
     """Raise :class:`InputError` if a config lacks an entry that a tool needs."""
-    missing = [name for name in needed if not cfg.get(name)]
+    missing = [name for name in needed if cfg.get(name) is None]
     if missing:
         raise InputError(f'config {cfg.filename} has no {" and no ".join(missing)}')
 

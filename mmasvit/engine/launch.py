@@ -28,6 +28,7 @@ from mmasvit.measuring.sharing import on_main_process
 from mmasvit.parent import end_with_parent
 from mmasvit.weights import DamagedCheckpoint, check_checkpoint, read_checkpoint
 
+PATIENCE = 3  # seconds to wait for a folder: a killed run is gone by then
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
 
 
@@ -202,7 +203,8 @@ def alone(cfg: Config) -> Iterator[None]:
         InputError: If one does, on every process of the job.
     """
     with ExitStack() as held:
-        on_main_process(lambda: held.enter_context(locked(cfg.work_dir)))
+        on_main_process(lambda: held.enter_context(
+            locked(cfg.work_dir, PATIENCE)))
         yield
 
 

@@ -20,6 +20,7 @@ import json
 import os
 import random
 import resource
+import runpy
 import shlex
 import shutil
 import signal
@@ -37,7 +38,8 @@ from mmengine.config import Config
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).parent)]
 import kills  # noqa: E402
-from helpers import ROOT, TOOLS, call, load, make_coco, tool_imports  # noqa: E402
+from helpers import (ROOT, TOOLS, call, load, make_coco, own_globals,  # noqa: E402
+                     tool_imports)
 
 from mmasvit.complexity import Measured, Summary  # noqa: E402
 from mmasvit.study.table import Row, correlate, write_study  # noqa: E402
@@ -139,10 +141,12 @@ class Command(NamedTuple):
         tool: Name of the tool.
         words: Its arguments; ``@`` stands for the world, ``^`` for the output.
         files: Inputs, in the world, that it reads.
+        status: How it ends.
     """
     tool: str
     words: Tuple[str, ...]
     files: Tuple[str, ...] = ()
+    status: int = 0
 
 
 COCO = ('coco/annotations/instances_train2017.json',
@@ -200,11 +204,11 @@ COMMANDS = (
     Command('new_config', ('@/coco', '--out', '^/mine.py', '--epochs', '1', '--arch',
                            '@/searched/topology.json'), ('searched/topology.json', )),
     Command('label_token_lengths', ('@/classifier.py', '@/trained/epoch_1.pth', '--out',
-                                    '^/labels.json'), ('classifier.py', )),
+                                    '^/labels.json'), ('classifier.py', ), 2),
     Command('sweep_budgets', ('@/classifier.py', '@/trained/epoch_1.pth', '--work-dir',
-                              '^/run'), ('classifier.py', )),
+                              '^/run'), ('classifier.py', ), 2),
     Command('calibrate_exits', ('@/classifier.py', '@/trained/epoch_1.pth', '--out',
-                                '^/c.pth', '--q', '0.5'), ('classifier.py', )),
+                                '^/c.pth', '--q', '0.5'), ('classifier.py', ), 2),
 )
 
 
@@ -312,24 +316,25 @@ class Report(NamedTuple):
 
 
 def try_call(number: int, seed: int, origin: Path, world: Path, out: Path) -> Report:
-    """Make the call of a number and judge it."""
+    """Make the call of a number and judge it; those below 0 are sound."""
     draw = random.Random(f'{seed} {number}')
+    command = COMMANDS[~number] if number < 0 else draw.choice(COMMANDS)
     for folder in (world, out):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(origin, world)
     out.mkdir()
-    command = draw.choice(COMMANDS)
     kinds: Dict[str, Callable] = dict(option=change_option)
-    if any(word.endswith('.py') and '--out' not in word for word in command.words[:1]) and (
-            '--cfg-options' in OPTIONS[command.tool]):
+    if number < 0:
+        kinds = dict(none=lambda draw, command, world: command.words)
+    elif command.words[0].endswith('.py') and '--cfg-options' in OPTIONS[command.tool]:
         kinds['setting'] = change_setting
-    if command.files:
+    if command.files and number >= 0:
         kinds['file'] = change_file
     kind = draw.choice(list(kinds))
     words = kinds[kind](draw, command, world)
     words = [word.replace('@', str(world)).replace('^', str(out)) for word in words]
     before, began = state(world), time.time()
-    status, said, memory = in_child(f'tools/{command.tool}.py', words)
+    status, said, memory = in_child(f'tools/{command.tool}.py', words, out)
     seconds = time.time() - began
     line = f'tools/{command.tool}.py {shlex.join(map(ascii_of, words))}'
     faults = list(judge(status, said, memory, before, state(world), out, words, world))
@@ -340,7 +345,7 @@ def ascii_of(word: str) -> str:
     return word.encode('ascii', 'backslashreplace').decode()
 
 
-def in_child(tool: str, words: List[str]) -> Tuple[Optional[int], str, int]:
+def in_child(tool: str, words: List[str], out: Path) -> Tuple[Optional[int], str, int]:
     """Status (None out of time), what it said on stderr, and bytes of memory it took."""
     with tempfile.TemporaryFile('w+', errors='backslashreplace') as errors:
         child = os.fork()
@@ -355,12 +360,19 @@ def in_child(tool: str, words: List[str]) -> Tuple[Optional[int], str, int]:
                 sys.stdin = open(0, closefd=False)
                 fork = kills.multiprocessing.get_context('fork')
                 kills.multiprocessing.get_context = lambda _=None: fork
+                os.chdir(out)  # what a changed word names lies there
+                sys.argv, sys.path[:0] = [tool, *words], [str(ROOT / 'tools')]
+                sys.stdout = open(1, 'w', closefd=False)
+                sys.stderr = open(2, 'w', closefd=False, errors='backslashreplace')
                 try:
-                    status, _, said = call(tool, *words)
+                    with own_globals(fresh=True):
+                        runpy.run_path(str(ROOT / tool), run_name='__main__')
+                    status = 0
+                except SystemExit as stop:
+                    status = stop.code or 0
                 except BaseException:
-                    said = traceback.format_exc()
-                os.write(2, said.encode(errors='backslashreplace'))
-                status = status if isinstance(status, int) else 1
+                    traceback.print_exc()
+                sys.stderr.flush()
             finally:
                 os._exit(status)
         end, status = time.time() + SECONDS, None
@@ -473,6 +485,9 @@ def fuzz(calls: int, minutes: float, seed: int, first: int = 0,
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0, 'the inputs cannot be made'
         shutil.copytree(world, origin)
+        for number in range(-len(COMMANDS) if calls > 1 else 0, 0):
+            report = try_call(number, seed, origin, world, out)
+            assert report.status == COMMANDS[~number].status and not report.faults, report
         for number in range(first, first + calls):
             if time.time() > end:
                 break
