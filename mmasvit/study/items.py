@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from mmasvit.complexity import Measured, Setting, find_measure
 from mmasvit.engine import launch, preflight
+from mmasvit.engine.blame import blaming
 from mmasvit.errors import InputError
 from mmasvit.measuring import Ledger
 from mmasvit.measuring.ledger import (MEASUREMENTS, Item as Entry, Repeat, check_run,
@@ -202,19 +203,22 @@ def dataset_images(cfg: Config, count: int, spread: bool = False) -> Tensor:
     """
     dataset = _build_dataset(cfg, 'val_dataloader')
     preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
-    with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+    with blaming('data_preprocessor'), MODELS.switch_scope_and_registry(
+            cfg.get('default_scope')) as registry:
         preprocess = registry.build(dict(
             {'type': 'ClsDataPreprocessor'}, **preprocessor))
     if len(dataset) < count:
         raise InputError(f'the validation data has {len(dataset)} images, the measures '
                          f'need {count}')
     step = len(dataset) / count if spread else 1
-    batch = pseudo_collate([dataset[int(i * step)] for i in range(count)])
-    return preprocess(batch)['inputs']
+    with blaming('val_dataloader.dataset.pipeline'):
+        batch = pseudo_collate([dataset[int(i * step)] for i in range(count)])
+        return preprocess(batch)['inputs']
 
 
 def _build_dataset(cfg: Config, loader: str) -> Dataset:
-    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+    with blaming(loader), DATASETS.switch_scope_and_registry(
+            cfg.get('default_scope')) as registry:
         return registry.build(copy.deepcopy(cfg[loader].dataset))
 
 

@@ -210,6 +210,9 @@ COMMANDS = (
     Command('calibrate_exits', ('@/classifier.py', '@/trained/epoch_1.pth', '--out',
                                 '^/c.pth', '--q', '0.5'), ('classifier.py', ), 2),
 )
+# those that train take seconds each
+WEIGHTS = [1 if {'--work-dir', '--epochs'} & set(command.words) else 3
+           for command in COMMANDS]
 
 
 # ------------------------------------------------------------------ what is changed
@@ -318,7 +321,7 @@ class Report(NamedTuple):
 def try_call(number: int, seed: int, origin: Path, world: Path, out: Path) -> Report:
     """Make the call of a number and judge it; those below 0 are sound."""
     draw = random.Random(f'{seed} {number}')
-    command = COMMANDS[~number] if number < 0 else draw.choice(COMMANDS)
+    command = COMMANDS[~number] if number < 0 else draw.choices(COMMANDS, WEIGHTS)[0]
     for folder in (world, out):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(origin, world)
