@@ -32,6 +32,11 @@ def check_writable(folder: str) -> None:
         InputError: If not.
     """
     try:
+        folder = os.fspath(folder)
+        folder.encode('utf-8')
+    except UnicodeEncodeError:
+        raise InputError(f'work directory {folder}: its name is no UTF-8 text') from None
+    try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -6,6 +6,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from mmengine.utils import is_list_of
 
@@ -45,7 +46,6 @@ class CarefulRunner(Runner):
     """
     build_model = _blamed('build_model', 'model')
     build_visualizer = _blamed('build_visualizer', 'visualizer')
-    build_optim_wrapper = _blamed('build_optim_wrapper', 'optim_wrapper')
     build_param_scheduler = _blamed('build_param_scheduler', 'param_scheduler')
     build_train_loop = _blamed('build_train_loop', 'train_cfg')
     build_val_loop = _blamed('build_val_loop', 'val_cfg')
@@ -59,8 +59,22 @@ class CarefulRunner(Runner):
 
     def build_evaluator(self, evaluator: Any) -> Any:
         """mmengine's, whose errors become a line about the evaluator."""
-        with blaming(self._entry(evaluator, ('val_evaluator', 'test_evaluator'))):
-            return super().build_evaluator(evaluator)
+        entry = self._entry(evaluator, ('val_evaluator', 'test_evaluator'))
+        with blaming(entry):
+            made = super().build_evaluator(evaluator)
+        # what a metric takes it may find out when it scores
+        for name in ('process', 'evaluate'):
+            setattr(made, name, blaming(entry)(getattr(made, name)))
+        return made
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """mmengine's, whose errors become a line about ``optim_wrapper``."""
+        given = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, dict) else None
+        kind = given.get('type') if isinstance(given, dict) else None
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise InputError(f'optim_wrapper.optimizer.type: there is no {kind!r}')
+        with blaming('optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def _entry(self, given: Any, names: Any) -> str:
         """Which entry of the config is given; those alike are meant together."""

@@ -41,7 +41,7 @@ import kills  # noqa: E402
 from helpers import (ROOT, TOOLS, call, load, make_coco, own_globals,  # noqa: E402
                      tool_imports)
 
-from mmasvit.complexity import Measured, Summary  # noqa: E402
+from mmasvit.complexity import Summary  # noqa: E402
 from mmasvit.study.table import Row, correlate, write_study  # noqa: E402
 
 SECONDS = 60  # that a call may take

@@ -1,4 +1,5 @@
 """No checkpoint goes before its successor is there."""
+import inspect
 import os
 from typing import Any, List
 
@@ -20,6 +21,12 @@ class KeepingCheckpointHook(CheckpointHook):
     A kill or a full disk in between would leave nothing of a run that keeps one. Our
     Runner takes it in the place of every ``CheckpointHook``.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        for name in self.args:  # mmengine's hands on whatever it does not know
+            if name not in inspect.signature(Runner.save_checkpoint).parameters:
+                raise TypeError(f'got an unexpected keyword argument {name!r}')
 
     def before_train(self, runner: Runner) -> None:
         """Called by mmengine; a run that goes on removes what its past had still to."""
