@@ -33,6 +33,7 @@ OPENCV_PIXELS = 2**30  # OpenCV's own limit
 # what a loader may hold several times over, per worker: 600 MB as colours
 MOST_PIXELS, MOST_SIDE = 2 * 10**8, 2**15
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are swapped
+PADDING = 128  # bytes after the last code of a JPEG that are none of an image
 Track = Callable[[Sequence], Iterable]
 
 
@@ -91,6 +92,7 @@ def look_at(paths: Iterable[str], track: Track = iter,
 
 def read_header(path: str) -> Look:
     """Look at a file's header."""
+    size = 0
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
@@ -104,7 +106,8 @@ def read_header(path: str) -> Look:
     except FileNotFoundError:
         return Look(path, 'image-missing', f'image {path} does not exist')
     except (OSError, SyntaxError, ValueError, struct.error) as error:
-        line = 'is empty' if not size else f'cannot be decoded: {error}'
+        line = f'cannot be decoded: {error}' if size or isinstance(error, OSError) and (
+            error.errno) else 'is empty'
         return Look(path, 'image-damaged', f'image {path} {line}')
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         return Look(path, 'image-huge', f'image {path} has {width} x {height} px: more '
@@ -250,7 +253,7 @@ def _jpeg_damage(content: bytes) -> Optional[str]:
         # what no code of an image stood for; a few bytes are some camera's habit
         left = re.search(r'(\d+) extraneous bytes before marker 0xd9', str(error))
         if (re.search('premature end|bad huffman', str(error), re.IGNORECASE)
-                or left and int(left[1]) > len(content) / 100):
+                or left and int(left[1]) > PADDING):
             return f'cannot be decoded to its end: {error}'
         return _pillow_fault(content)  # a mere warning, or a kind that it does not know
     return None

@@ -54,7 +54,7 @@ def search_page(folder: Path) -> Page:
         sections = [Section('Found', [found]), _history_section(rows, measures)]
         if result.get('policy'):
             sections.append(_policy_section(result['policy']))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f'{folder}: {SEARCH} or history.csv is damaged: '
                          f'{type(error).__name__} {error}') from None
     return Page(folder.resolve().name, 'topology search', {
@@ -120,7 +120,8 @@ def scaling_page(folder: Path) -> Page:
             sections[1].blocks.append(_figure(folder / FIGURE))
         if result.get('comparison'):
             sections.insert(2, _comparison_section(result['comparison']))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError,
+            OverflowError) as error:
         raise InputError(f'{folder}: {FAMILY} is damaged: {type(error).__name__} {error}'
                          ) from None
     return Page(folder.resolve().name, 'scaling', {
@@ -206,7 +207,8 @@ def study_page(folder: Path) -> Page:
                       'least to best')]
         if table:
             tiles.append(Tile('strongest tau', table[0][2].text, order[0]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError,
+            OverflowError) as error:
         raise InputError(f'{folder}: {STUDY} or study.json is damaged: '
                          f'{type(error).__name__} {error}') from None
     sections = [Section('Rank correlation with accuracy', [Table(

@@ -317,8 +317,9 @@ class Outcome(NamedTuple):
                 'measured twice')
 
 
-def try_kind(kind: str, processes: int, kills: int, seed: int, scratch: Path) -> Outcome:
-    """Run it whole, kill it, compare.
+def try_kind(kind: str, processes: int, kills: int, seed: int, scratch: Path,
+             until: float = math.inf) -> Outcome:
+    """Run it whole, kill it, compare; fewer kills if the time is over before.
 
     Raises:
         AssertionError: If a killed run ends other than the whole one.
@@ -344,15 +345,16 @@ def try_kind(kind: str, processes: int, kills: int, seed: int, scratch: Path) ->
     assert wait(start(whole), PATIENCE, log_of(whole)), 'the whole run does not end'
     seconds = time.time() - began
     expected, draw, done, runs = left(whole), random.Random(seed), 0, 0
-    while done < kills:
+    while done < kills and time.time() < until:
         folder = scratch / f'{kind}_{processes}_{runs}'
         runs += 1
         while True:
             process = start(folder)
-            latest = draw.uniform(0, seconds) if done < kills else PATIENCE
+            more = done < kills and time.time() < until
+            latest = draw.uniform(0, seconds) if more else PATIENCE
             if wait(process, latest, log_of(folder)):
                 break
-            assert done < kills, 'the run does not end'
+            assert more, 'the run does not end'
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
             done += 1
