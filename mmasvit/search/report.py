@@ -26,7 +26,8 @@ RESULT = {
     'best_seen': dict(step=real, topology=parse, params=real),
     'policy': Either({str: {str: real}}, None),
     'setting': dict(protocol=str, image_size=int, repeats=int),
-    'data': dict(source=(str, dict)), 'seconds': dict(measures={str: real}),
+    'data': dict(source=Either(str, dict(type=str))),
+    'seconds': dict(measures={str: real}),
     'constraint': {str: Either(real, None)}}
 
 
