@@ -154,6 +154,7 @@ def summary(value, seconds=1.):
     return Summary(float(value), [float(value)], seconds)
 
 
+@pytest.mark.slow
 def test_correlate_orients_and_labels():
     topologies = Study(12, (Setting(), )).topologies
     rows = [Row(topology, i, {
@@ -179,6 +180,7 @@ def fail(path):
 
 class TestRunItems:
 
+    @pytest.mark.slow
     def test_every_item_once(self, tmp_path):
         paths = [str(tmp_path / f'{i}.txt') for i in range(5)]
         done = sorted(run_items(touch, paths, 2, str(tmp_path)))
@@ -186,6 +188,7 @@ class TestRunItems:
         workers = {Path(path).read_text() for path in paths}
         assert str(os.getpid()) not in workers
 
+    @pytest.mark.slow
     def test_a_failure_stops_everything(self, tmp_path):
         with pytest.raises(RuntimeError, match='this item is broken'):
             list(run_items(fail, [str(tmp_path)], 1, str(tmp_path)))
