@@ -7,6 +7,8 @@ from typing import Collection, Iterable, Optional, Type, TypeVar
 from mmasvit.errors import InputError
 
 Fields = TypeVar('Fields')
+_WORDS = {dict: 'a dict', str: 'text', int: 'a whole number', bool: 'True or False',
+          float: 'a number', list: 'a list'}
 
 
 def whole_number(name: str, value, least: int, most: Optional[int] = None) -> int:
@@ -146,7 +148,7 @@ def _check_shape(name: str, place: str, value, shape) -> None:
     elif isinstance(shape, (type, tuple)):
         kinds = shape if isinstance(shape, tuple) else (shape, )
         if not isinstance(value, kinds) or isinstance(value, bool) and bool not in kinds:
-            words = ' or '.join(kind.__name__ for kind in kinds)
+            words = ' or '.join(_WORDS.get(kind, kind.__name__) for kind in kinds)
             raise InputError(f'{where} must be {words}, got {_short(value)}')
     elif shape is None:
         if value is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mmasvit.arguments import Either, real
+from mmasvit.config_text import literal, quotable
 from mmasvit.errors import InputError
 from mmasvit.files import read_json
 from mmasvit.random import Purpose, generator
@@ -84,7 +85,7 @@ model = dict(
         # labels are uneven: each class has the same weight as a whole
         loss=dict(type='CrossEntropyLoss', class_weight={weights})))
 
-labels = {labels!r}
+labels = {labels}
 small = [dict(type='LoadImageFromFile'),
          dict(type='Resize', scale=(img_size, img_size), interpolation='area')]
 train_dataloader = dict(
@@ -136,5 +137,6 @@ def assigner_config(name: str, facts: str, labels: str, counts: Sequence[int],
     """
     total, present = sum(counts), sum(count > 0 for count in counts)
     weights = [round(total / present / count, 4) if count else 0. for count in counts]
-    return _CONFIG.format(name=name, facts=facts, labels=labels, classes=len(counts),
-                          weights=weights, img_size=img_size, seed=seed, **normalisation)
+    return _CONFIG.format(name=quotable(name), facts=quotable(facts),
+                          labels=literal(labels), classes=len(counts), weights=weights,
+                          img_size=img_size, seed=seed, **normalisation)

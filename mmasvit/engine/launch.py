@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
@@ -18,14 +18,17 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from mmasvit.engine.blame import blaming
+from mmasvit.engine.config_form import check_form
 from mmasvit.engine.data import MENDED_FOLDER
 from mmasvit.engine.preflight import check_measuring, check_seed, check_writable
 from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
 from mmasvit.lock import locked
+from mmasvit.measuring.sharing import on_main_process
 from mmasvit.parent import end_with_parent
 from mmasvit.weights import DamagedCheckpoint, check_checkpoint, read_checkpoint
 
+PATIENCE = 3  # seconds to wait for a folder: a killed run is gone by then
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
 
 
@@ -90,7 +93,8 @@ def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Confi
             words such as ``'train_dataloader.batch_size=4'``.
 
     Raises:
-        InputError: If it (or a config it builds on) is missing or cannot be read.
+        InputError: If it (or a config it builds on) is missing, cannot be read, or is
+            not of the form that all configs have.
     """
     if not os.path.isfile(path):
         raise InputError(f'config {path} does not exist')
@@ -107,6 +111,7 @@ def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Confi
     except Exception as error:  # a config is a program: anything can go wrong in it
         line = ' '.join(str(error).split()) or type(error).__name__
         raise InputError(f'config {path} cannot be read: {line}') from error
+    check_form(cfg, given.changes)
     return cfg
 
 
@@ -195,12 +200,11 @@ def alone(cfg: Config) -> Iterator[None]:
     """Around a run: no second one works in its work directory meanwhile.
 
     Raises:
-        InputError: If one does; in a job of several processes on the first of them.
+        InputError: If one does, on every process of the job.
     """
-    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID',
-                                               'OMPI_COMM_WORLD_RANK'))
-    is_first = cfg.launcher == 'none' or next(filter(None, ranks), '0') == '0'
-    with locked(cfg.work_dir) if is_first else nullcontext():
+    with ExitStack() as held:
+        on_main_process(lambda: held.enter_context(
+            locked(cfg.work_dir, PATIENCE)))
         yield
 
 

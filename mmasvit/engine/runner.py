@@ -6,12 +6,13 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from mmengine.utils import is_list_of
 
 from mmasvit.engine import schedules
 from mmasvit.engine.blame import blaming
-from mmasvit.engine.hooks import KeepingCheckpointHook, SteadyLogHook
+from mmasvit.engine.hooks import KeepingCheckpointHook, MissedValidationHook, SteadyLogHook
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
 
@@ -38,13 +39,13 @@ class CarefulRunner(Runner):
       ``accumulative_counts`` batches.
     - A resumed run follows the config's schedule (:mod:`mmasvit.engine.schedules`).
     - A line is logged after the first iteration and at least once a minute.
+    - A resumed run makes the validation up that its checkpoint is of before.
     - A checkpoint is whole or not there, and none goes before its successor is there.
     - What a part of the config raises while it is made, and a hook of the user's own at
       any time, becomes a line that names the entry.
     """
     build_model = _blamed('build_model', 'model')
     build_visualizer = _blamed('build_visualizer', 'visualizer')
-    build_optim_wrapper = _blamed('build_optim_wrapper', 'optim_wrapper')
     build_param_scheduler = _blamed('build_param_scheduler', 'param_scheduler')
     build_train_loop = _blamed('build_train_loop', 'train_cfg')
     build_val_loop = _blamed('build_val_loop', 'val_cfg')
@@ -58,8 +59,22 @@ class CarefulRunner(Runner):
 
     def build_evaluator(self, evaluator: Any) -> Any:
         """mmengine's, whose errors become a line about the evaluator."""
-        with blaming(self._entry(evaluator, ('val_evaluator', 'test_evaluator'))):
-            return super().build_evaluator(evaluator)
+        entry = self._entry(evaluator, ('val_evaluator', 'test_evaluator'))
+        with blaming(entry):
+            made = super().build_evaluator(evaluator)
+        # what a metric takes it may find out when it scores
+        for name in ('process', 'evaluate'):
+            setattr(made, name, blaming(entry)(getattr(made, name)))
+        return made
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """mmengine's, whose errors become a line about ``optim_wrapper``."""
+        given = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, dict) else None
+        kind = given.get('type') if isinstance(given, dict) else None
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise InputError(f'optim_wrapper.optimizer.type: there is no {kind!r}')
+        with blaming('optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def _entry(self, given: Any, names: Any) -> str:
         """Which entry of the config is given; those alike are meant together."""
@@ -67,9 +82,10 @@ class CarefulRunner(Runner):
                             and self.cfg.get(name) == given) or names[0].split('_')[1]
 
     def register_default_hooks(self, hooks: Optional[Dict] = None) -> None:
-        """Register mmengine's hooks and the one for a line a minute."""
+        """Register mmengine's hooks and our own."""
         super().register_default_hooks(hooks)
         self.register_hook(SteadyLogHook())
+        self.register_hook(MissedValidationHook())
 
     def register_hook(self, hook: Union[Hook, Dict], priority: Any = None) -> None:
         """Register a hook, ours in the place of mmengine's that saves checkpoints."""
@@ -107,6 +123,16 @@ class CarefulRunner(Runner):
             raise InputError(f'{out_dir} cannot be written: {error.strerror}') from None
         with replacing(os.path.join(out_dir, filename)) as temporary:
             super().save_checkpoint(*os.path.split(temporary), *args, **kwargs)
+
+    def build_parts(self) -> None:
+        """Make what a training is made of, as :meth:`train` does: so it is refused before
+        anything runs."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        if self._val_loop is not None:
+            self._val_loop = self.build_val_loop(self._val_loop)
 
     def scale_lr(self, optim_wrapper: OptimWrapper,
                  auto_scale_lr: Optional[Dict] = None) -> None:

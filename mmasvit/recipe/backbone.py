@@ -116,7 +116,11 @@ def read_topology(arch: str) -> tuple:
 
 def _of_json(path: str, member: str) -> str:
     """A genotype out of ``topology.json`` or ``family.json``."""
-    result = read_json(path)
+    try:
+        result = read_json(path)
+    except InputError as error:
+        raise InputError(f'--arch {error}; it is neither the topology.json of a search '
+                         'nor the family.json of a scaling') from None
     if 'topology' in result:
         return result['topology']
     try:

@@ -12,7 +12,7 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from PIL import Image
 
-from mmasvit.arguments import numeric, real
+from mmasvit.arguments import real
 from mmasvit.errors import InputError
 from mmasvit.files import read_json, read_table
 from mmasvit.measuring import Objective
@@ -68,7 +68,7 @@ def search_page(folder: Path) -> Page:
                 Objective(result['objective']), result))
         if result.get('policy'):
             sections.append(_policy_section(result['policy']))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f'{folder}: {SEARCH} or history.csv is damaged: '
                          f'{type(error).__name__} {error}') from None
     return Page(folder.resolve().name, 'topology search', {
@@ -141,7 +141,8 @@ def scaling_page(folder: Path) -> Page:
             sections[-2].blocks.append(_figure(folder / FIGURE))
         if result.get('comparison'):
             sections.insert(-1, _comparison_section(result['comparison']))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError,
+            OverflowError) as error:
         raise InputError(f'{folder}: {FAMILY} is damaged: {type(error).__name__} {error}'
                          ) from None
     return Page(folder.resolve().name, 'scaling', {
@@ -229,7 +230,8 @@ def study_page(folder: Path) -> Page:
                       'least to best')]
         if table:
             tiles.append(Tile('strongest tau', table[0][2].text, order[0]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError,
+            OverflowError) as error:
         raise InputError(f'{folder}: {STUDY} or study.json is damaged: '
                          f'{type(error).__name__} {error}') from None
     sections = [Section(f'Rank correlation with {said}', [Table(

@@ -21,15 +21,17 @@ Row = Dict[str, object]  # one line of history.csv: text, numbers
 # topology.json, as far as anybody reads it
 RESULT = {
     'topology': parse, 'params': real, 'macs': real, 'strategy': str,
-    'objective': lambda given: Objective(given), 'steps': int, 'seed': int, 'topologies_per_step': int,
+    'objective': lambda given: Objective(given), 'steps': int, 'seed': int,
+    'topologies_per_step': int,
     'topologies_measured': int, 'entropy': Either(real, None), 'entropy_of_space': real,
     'measures': {str: dict(mean=numeric, values=[numeric])},
     'best_seen': dict(step=real, topology=parse, params=real),
     'policy': Either({str: {str: real}}, None),
     'setting': dict(protocol=str, image_size=int, repeats=int),
-    'data': dict(source=(str, dict)), 'seconds': dict(measures={str: real}),
-    'constraint': {str: Either(real, None)}, 'latency?': numeric,
-    'detector_shape?': [int],
+    'data': dict(source=Either(str, dict(type=str))),
+    'seconds': dict(measures={str: real}),
+    'constraint': {str: Either(real, None)},
+    'latency?': numeric, 'detector_shape?': [int],
     'references?': {str: dict(milliseconds=real, params=real, macs=real)}}
 
 

@@ -317,3 +317,16 @@ def test_names_say_what_tells_settings_apart_and_no_more():
     assert names(Setting(), Setting(image_size=64)) == [
         'grad_norm/released/224px', 'params', 'macs/224px',
         'grad_norm/released/64px', 'params', 'macs/64px']
+
+
+def test_a_wrong_metric_is_told_before_anything_is_trained(config, tmp_path):
+    """And leaves no plan that would refuse the right one."""
+    work = tmp_path / 'work'
+    assert "metric 'accuracy/top9' is none of the evaluator's: accuracy/top1" in fails(
+        'tools/complexity_study.py', config, '--work-dir', work, '--cfg-options',
+        'study.metric=accuracy/top9')
+    assert list(work.iterdir()) == []
+    assert 'optim_wrapper: Invalid learning rate' in fails(
+        'tools/complexity_study.py', config, '--work-dir', work, '--cfg-options',
+        'optim_wrapper.optimizer.lr=-1')
+    assert list(work.iterdir()) == []

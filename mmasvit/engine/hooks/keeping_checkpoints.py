@@ -1,4 +1,5 @@
 """No checkpoint goes before its successor is there."""
+import inspect
 import os
 from typing import Any, List
 
@@ -21,6 +22,12 @@ class KeepingCheckpointHook(CheckpointHook):
     Runner takes it in the place of every ``CheckpointHook``.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        for name in self.args:  # mmengine's hands on whatever it does not know
+            if name not in inspect.signature(Runner.save_checkpoint).parameters:
+                raise TypeError(f'got an unexpected keyword argument {name!r}')
+
     def before_train(self, runner: Runner) -> None:
         """Called by mmengine; a run that goes on removes what its past had still to."""
         super().before_train(runner)
@@ -36,7 +43,8 @@ class KeepingCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Called by mmengine to write a checkpoint if it is the best."""
         super()._save_best_checkpoint(runner, metrics)
-        self.file_backend.remove_now()
+        if self.save_best:
+            self.file_backend.remove_now()
 
 
 class _LateRemoval:
