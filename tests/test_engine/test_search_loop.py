@@ -296,7 +296,7 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(max_iter=5), 'train_cfg: unknown max_iter'),
     (dict(constraint=5), 'constraint must be a dict, got 5'),
     (dict(space=5), 'space must be a dict'),
-    (dict(space=dict(K1=[[7], 8])), 'each of kernels must be a whole number of .*, got .7'),
+    (dict(space=dict(K1=[[7], 8])), 'each of kernels must be a whole number from .*, got .7'),
     (dict(threads=0), 'threads'),
     (dict(seed=None), 'randomness.seed'),
 ])

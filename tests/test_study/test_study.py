@@ -206,3 +206,16 @@ def test_shipped_studies_build_their_networks(name, count, epochs):
         model = registry.build(cfg.model)
     assert model.backbone.pretrain_img_size == size
     assert model.head.layers.head.in_features == 256
+
+
+def test_a_wrong_metric_is_told_before_anything_is_trained(config, tmp_path):
+    """And leaves no plan that would refuse the right one."""
+    work = tmp_path / 'work'
+    assert "metric 'accuracy/top9' is none of the evaluator's: accuracy/top1" in fails(
+        'tools/complexity_study.py', config, '--work-dir', work, '--cfg-options',
+        'study.metric=accuracy/top9')
+    assert list(work.iterdir()) == []
+    assert 'optim_wrapper: Invalid learning rate' in fails(
+        'tools/complexity_study.py', config, '--work-dir', work, '--cfg-options',
+        'optim_wrapper.optimizer.lr=-1')
+    assert list(work.iterdir()) == []
