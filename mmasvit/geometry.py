@@ -12,6 +12,11 @@ PRETRAIN_IMG_SIZE = 224  # the size whose windows the splits of a genotype divid
 GLOBAL_IMG_SIZE = 1024  # windows of blocks that attend to the whole map, in pixels
 
 
+def at_least(least: int, value: int) -> int:
+    """The larger of two whole numbers, without a branch, which symbols do not have."""
+    return least + (value - least + abs(value - least)) // 2
+
+
 class Window(NamedTuple):
     """How windows are laid along one side of a token grid.
 
@@ -42,7 +47,7 @@ def lay_windows(tokens: int, pixels: int, splits: int,
     """
     # floor(pixels / (pretrain / splits) + 1 / 2), without leaving the integers
     wanted = (2 * pixels * splits + pretrain_img_size) // (2 * pretrain_img_size)
-    edge = -(-tokens // max(1, wanted))
+    edge = -(-tokens // at_least(1, wanted))
     return Window(edge, -(-tokens // edge))
 
 
@@ -86,6 +91,24 @@ class WindowRule(NamedTuple):
         runs = (Run(0, first, first), Run(first, whole, edge),
                 Run(first + whole, last, last))
         return tuple(run for run in runs if run.length)
+
+    def padded_run(self, tokens: int, pixels: int) -> Run:
+        """:meth:`runs` as one of whole windows that reaches beyond the side, without
+        branches: the sides may be symbols.
+
+        Args:
+            tokens: As of :meth:`runs`.
+            pixels: As of :meth:`runs`.
+
+        Returns:
+            The run; it starts at 0 or before.
+        """
+        edge, windows = lay_windows(tokens, pixels, self.splits, self.img_size)
+        start = 0
+        if self.shifted:
+            several = windows - at_least(1, windows - 1)  # 1, or 0 for one window
+            start = -((edge - edge // 2 * several) % edge)
+        return Run(start, -(-(tokens - start) // edge) * edge, edge)
 
 
 def plan_windows(splits: Sequence[int], depths: Sequence[int],

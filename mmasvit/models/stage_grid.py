@@ -3,12 +3,14 @@
 It is handed from block to block with the tokens, so that a block which is computed again
 in the backward pass sees what it saw before, whatever stride came after.
 """
-from typing import NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmasvit.geometry import Run, WindowRule
+from mmasvit.models.modes import is_symbolic
 
 
 class WindowGroup(NamedTuple):
@@ -88,3 +90,71 @@ class StageGrid:
         if len(self.groups) == 1:
             return (x, )
         return x.split([group.tokens for group in self.groups], dim=1)
+
+    @property
+    def layout(self) -> List[WindowGroup]:
+        """Equal where tokens in window order need no rearranging."""
+        return self.groups
+
+    def mask(self, x: Tensor) -> Optional[Tensor]:
+        """What is to be added to the scores of the windows of ``x``: nothing."""
+        return None
+
+
+class PaddedGrid:
+    """A :class:`StageGrid` whose sides are symbols that stand for any size.
+
+    How many groups of windows a size has is not known then. So the grid is padded to
+    whole windows, and the padding masked; that computes the same.
+
+    Args:
+        grid: As of :class:`StageGrid`, and so are the others.
+    """
+
+    def __init__(self, grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,
+                 token_stride: int):
+        self.shape = grid
+        self.token_stride = token_stride
+        self.layout = windows
+        sides = [windows.padded_run(*side) for side in zip(grid, size)]
+        self.groups = [WindowGroup(*sides)]
+
+    def partition(self, x: Tensor) -> Tensor:
+        """Raster order ``(N, H, W, C)`` to window order ``(N, padded tokens, C)``."""
+        pads = [0, 0]
+        for side, run in zip(reversed(self.shape), reversed(self.groups[0])):
+            pads += [-run.start, run.start + run.length - side]
+        x = F.pad(x, pads)
+        (_, height, edge_h), (_, width, edge_w) = self.groups[0]
+        x = x.reshape(x.shape[0], height // edge_h, edge_h, width // edge_w, edge_w,
+                      x.shape[3])
+        return x.transpose(2, 3).reshape(x.shape[0], height * width, x.shape[5])
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Window order ``(N, padded tokens, C)`` back to raster order."""
+        (top, height, edge_h), (left, width, edge_w) = self.groups[0]
+        x = x.reshape(x.shape[0], height // edge_h, width // edge_w, edge_h, edge_w,
+                      x.shape[2])
+        x = x.transpose(2, 3).reshape(x.shape[0], height, width, x.shape[5])
+        return x.narrow(1, -top, self.shape[0]).narrow(2, -left, self.shape[1])
+
+    def split(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """The one group's part of a sequence: all of it."""
+        return (x, )
+
+    def mask(self, x: Tensor) -> Tensor:
+        """What is to be added to the scores: 0, or minus infinity at the padding.
+
+        Returns:
+            ``(N * windows, 1, 1, tokens of a window)``, all windows of an image in turn.
+        """
+        there = self.partition(x.new_ones(x.shape[0], *self.shape, 1))
+        there = there.reshape(-1, 1, 1, self.groups[0].window_tokens)
+        return torch.where(there > 0, 0., float('-inf'))
+
+
+def lay_grid(grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,
+             token_stride: int) -> Union[StageGrid, PaddedGrid]:
+    """The grid of a block, of sizes that are numbers or symbols."""
+    kind = PaddedGrid if is_symbolic(*grid, *size) else StageGrid
+    return kind(grid, size, windows, token_stride)
