@@ -5,6 +5,8 @@ it, so that the two cannot differ.
 """
 from typing import NamedTuple, Sequence, Tuple
 
+import torch
+
 NUM_STAGES = 4
 TOKEN_STRIDE = 4  # full token resolution: one token per 4 x 4 pixels (section 3.1)
 TOKEN_STRIDES = (4, 8, 16)  # all that elastic re-tokenization offers (section 4)
@@ -13,8 +15,16 @@ GLOBAL_IMG_SIZE = 1024  # windows of blocks that attend to the whole map, in pix
 
 
 def at_least(least: int, value: int) -> int:
-    """The larger of two whole numbers, without a branch, which symbols do not have."""
-    return least + (value - least + abs(value - least)) // 2
+    """The larger of two whole numbers; the second may be a symbol."""
+    return torch.sym_max(least, value)
+
+
+def ceil_div(n: int, d: int) -> int:
+    """Quotient of two positive whole numbers, rounded up; the first may be a symbol.
+
+    Nothing in it is negative: ONNX's division rounds towards zero.
+    """
+    return (n + d - 1) // d
 
 
 class Window(NamedTuple):
@@ -47,8 +57,8 @@ def lay_windows(tokens: int, pixels: int, splits: int,
     """
     # floor(pixels / (pretrain / splits) + 1 / 2), without leaving the integers
     wanted = (2 * pixels * splits + pretrain_img_size) // (2 * pretrain_img_size)
-    edge = -(-tokens // at_least(1, wanted))
-    return Window(edge, -(-tokens // edge))
+    edge = ceil_div(tokens, at_least(1, wanted))
+    return Window(edge, ceil_div(tokens, edge))
 
 
 class Run(NamedTuple):
@@ -92,23 +102,23 @@ class WindowRule(NamedTuple):
                 Run(first + whole, last, last))
         return tuple(run for run in runs if run.length)
 
-    def padded_run(self, tokens: int, pixels: int) -> Run:
-        """:meth:`runs` as one of whole windows that reaches beyond the side, without
-        branches: the sides may be symbols.
+    def padded(self, tokens: int, pixels: int) -> Tuple[int, int, int]:
+        """The same windows, all whole, so that they reach beyond the side; without
+        branches, since the sides may be symbols.
 
         Args:
             tokens: As of :meth:`runs`.
             pixels: As of :meth:`runs`.
 
         Returns:
-            The run; it starts at 0 or before.
+            Padding in front, edge, and number of windows.
         """
         edge, windows = lay_windows(tokens, pixels, self.splits, self.img_size)
-        start = 0
+        before = 0
         if self.shifted:
             several = windows - at_least(1, windows - 1)  # 1, or 0 for one window
-            start = -((edge - edge // 2 * several) % edge)
-        return Run(start, -(-(tokens - start) // edge) * edge, edge)
+            before = (edge - edge // 2 * several) % edge
+        return before, edge, ceil_div(tokens + before, edge)
 
 
 def plan_windows(splits: Sequence[int], depths: Sequence[int],
@@ -167,9 +177,9 @@ def token_dilation(stride: int, kernel: int) -> int:
 def token_grids(size: Tuple[int, int],
                 token_stride: int = TOKEN_STRIDE) -> Tuple[Tuple[int, int], ...]:
     """Token grids ``(h, w)`` of the four stages for an image of ``size = (H, W)``."""
-    grid = tuple(-(-side // token_stride) for side in size)
+    grid = tuple(ceil_div(side, token_stride) for side in size)
     grids = [grid]
     for _ in range(NUM_STAGES - 1):
-        grid = tuple(-(-side // 2) for side in grid)
+        grid = tuple(ceil_div(side, 2) for side in grid)
         grids.append(grid)
     return tuple(grids)

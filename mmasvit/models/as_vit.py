@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from mmasvit.arguments import one_of
 from mmasvit.errors import InputError
 from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE,
-                              TOKEN_STRIDE, TOKEN_STRIDES, plan_windows, window_reaches)
+                              TOKEN_STRIDE, TOKEN_STRIDES, ceil_div, plan_windows,
+                              window_reaches)
 from mmasvit.models import pretrained
 from mmasvit.models.checks import (check_options, check_out_indices,
                                    check_token_strides)
@@ -162,7 +163,7 @@ class AsViT(BaseModule):
                                      topology.kernels[0], norm_cfg, token_reduction)
         self.pos_embed = None
         if use_abs_pos_embed:
-            side = -(-pretrain_img_size // TOKEN_STRIDE)
+            side = ceil_div(pretrain_img_size, TOKEN_STRIDE)
             self.pos_embed = nn.Parameter(torch.zeros(1, topology.widths[0], side, side))
         # on the CPU, also where the rest is built on another device
         rates = torch.linspace(0, drop_path_rate, sum(topology.depths),
@@ -393,7 +394,7 @@ class AsViT(BaseModule):
         # by the exact factor and then cut: stretched to the size, maps of an image that
         # coarse tokens do not divide would drift by up to a token against the boxes
         x = F.interpolate(x, scale_factor=factor, mode='bilinear')
-        return x[..., :-(-size[0] // stride), :-(-size[1] // stride)].contiguous()
+        return x[..., :ceil_div(size[0], stride), :ceil_div(size[1], stride)].contiguous()
 
     def _positions(self, grid: Tuple[int, int]) -> Tensor:
         """Position embedding for a token grid, ``(1, H, W, C)``."""

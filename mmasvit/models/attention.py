@@ -59,8 +59,9 @@ class WindowAttention(nn.Module):
         # follows would be kept for the backward pass beside the groups themselves
         for group, part in zip(grid.groups, grid.split(x)):
             qkv = self.qkv(part)
-            fused = self.fused and not (exchange.export or is_transformed()
-                                        or torch.jit.is_tracing())
+            mask = grid.mask(part)
+            fused = self.fused and not (exchange.export or mask is not None
+                                        or is_transformed() or torch.jit.is_tracing())
             if fused and qkv.requires_grad and not torch.compiler.is_compiling():
                 qkv.register_hook(_refuse_second_derivatives)
             # each (N * windows, heads, tokens of a window, channels of a head); taken
@@ -70,7 +71,6 @@ class WindowAttention(nn.Module):
                 qkv.shape[-1] // (3 * self.num_heads)).unbind(2))
             bias = self._bias(group.window, grid.token_stride, exchange.relations,
                               q.dtype)
-            mask = grid.mask(part)
             if mask is not None:
                 bias = mask.to(q.dtype) if bias is None else bias + mask.to(q.dtype)
             out = self._fused(q, k, v, bias) if fused else None

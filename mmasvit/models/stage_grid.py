@@ -6,7 +6,6 @@ in the backward pass sees what it saw before, whatever stride came after.
 from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmasvit.geometry import Run, WindowRule
@@ -116,27 +115,32 @@ class PaddedGrid:
         self.shape = grid
         self.token_stride = token_stride
         self.layout = windows
-        sides = [windows.padded_run(*side) for side in zip(grid, size)]
-        self.groups = [WindowGroup(*sides)]
+        self._sides = []
+        for tokens, pixels in zip(grid, size):
+            before, edge, count = map(_new_symbol, windows.padded(tokens, pixels))
+            torch._check(edge >= 1)
+            torch._check(count >= 1)
+            self._sides.append((before, edge, count))
+        self.groups = [WindowGroup(*(Run(0, edge * count, edge)
+                                     for _, edge, count in self._sides))]
 
     def partition(self, x: Tensor) -> Tensor:
         """Raster order ``(N, H, W, C)`` to window order ``(N, padded tokens, C)``."""
-        pads = [0, 0]
-        for side, run in zip(reversed(self.shape), reversed(self.groups[0])):
-            pads += [-run.start, run.start + run.length - side]
-        x = F.pad(x, pads)
-        (_, height, edge_h), (_, width, edge_w) = self.groups[0]
-        x = x.reshape(x.shape[0], height // edge_h, edge_h, width // edge_w, edge_w,
-                      x.shape[3])
-        return x.transpose(2, 3).reshape(x.shape[0], height * width, x.shape[5])
+        (_, edge_h, rows), (_, edge_w, cols) = self._sides
+        for dim, places in enumerate(self._places(x), 1):
+            x = x.index_select(dim, places.clamp(0, self.shape[dim - 1] - 1))
+        x = x.reshape(x.shape[0], rows, edge_h, cols, edge_w, x.shape[3])
+        return x.transpose(2, 3).flatten(1, 4)
 
     def restore(self, x: Tensor) -> Tensor:
         """Window order ``(N, padded tokens, C)`` back to raster order."""
-        (top, height, edge_h), (left, width, edge_w) = self.groups[0]
-        x = x.reshape(x.shape[0], height // edge_h, width // edge_w, edge_h, edge_w,
-                      x.shape[2])
-        x = x.transpose(2, 3).reshape(x.shape[0], height, width, x.shape[5])
-        return x.narrow(1, -top, self.shape[0]).narrow(2, -left, self.shape[1])
+        (top, edge_h, rows), (left, edge_w, cols) = self._sides
+        x = x.reshape(x.shape[0], rows, cols, edge_h, edge_w, x.shape[2])
+        x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        for dim, before in ((1, top), (2, left)):
+            x = x.index_select(dim, before + torch.arange(self.shape[dim - 1],
+                                                          device=x.device))
+        return x
 
     def split(self, x: Tensor) -> Tuple[Tensor, ...]:
         """The one group's part of a sequence: all of it."""
@@ -148,9 +152,23 @@ class PaddedGrid:
         Returns:
             ``(N * windows, 1, 1, tokens of a window)``, all windows of an image in turn.
         """
-        there = self.partition(x.new_ones(x.shape[0], *self.shape, 1))
-        there = there.reshape(-1, 1, 1, self.groups[0].window_tokens)
-        return torch.where(there > 0, 0., float('-inf'))
+        (_, edge_h, rows), (_, edge_w, cols) = self._sides
+        down, across = ((places >= 0) & (places < side)
+                        for places, side in zip(self._places(x), self.shape))
+        there = (down.reshape(rows, 1, edge_h, 1) & across.reshape(1, cols, 1, edge_w))
+        there = there.flatten(2).expand(x.shape[0], rows, cols, edge_h * edge_w)
+        return torch.where(there.flatten(0, 2)[:, None, None], 0., float('-inf'))
+
+    def _places(self, x: Tensor) -> List[Tensor]:
+        """Where in the grid each row and column of the padded one lies, if in it."""
+        return [torch.arange(edge * count, device=x.device) - before
+                for before, edge, count in self._sides]
+
+
+def _new_symbol(value: int) -> int:
+    """A symbol without a past: the formulas of windows, nested from stage to stage, would
+    be simplified for minutes."""
+    return torch.scalar_tensor(value, dtype=torch.int64).item()
 
 
 def lay_grid(grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,

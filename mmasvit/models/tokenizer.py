@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from mmasvit.geometry import TOKEN_STRIDE, at_least, token_dilation
+from mmasvit.geometry import TOKEN_STRIDE, at_least, ceil_div, token_dilation
 from mmasvit.models.modes import (carries_tangent, is_plain, is_recorded,
-                                  is_transformed, sizes)
+                                  is_symbolic, is_transformed, sizes)
 from mmasvit.models.norms import StrideLN, affine, normalise
 
 
@@ -31,8 +31,10 @@ def same_padding(size: Tuple[int, int], kernel: int, stride: int,
     """
     pads = []
     for n in reversed(size):
-        total = at_least(
-            0, (-(-n // stride) - 1) * stride + dilation * (kernel - 1) + 1 - n)
+        reach = dilation * (kernel - 1) + 1
+        total = (ceil_div(n, stride) - 1) * stride + reach - n
+        if reach < stride:  # else never negative, which terms in symbols do not show
+            total = at_least(0, total)
         pads += [total // 2, total - total // 2]
     return tuple(pads)
 
@@ -90,7 +92,8 @@ def convolve_by_two(x: Tensor, weight: Tensor) -> Tensor:
         ``(N, (H - K) / 2 + 1, (W - K) / 2 + 1, D)``.
     """
     channels, _, kernel, _ = weight.shape
-    if kernel % 2:
+    # of sizes that are symbols, nothing proves that they are even
+    if kernel % 2 or is_symbolic(*x.shape[1:3]):
         return F.conv2d(x.permute(0, 3, 1, 2), weight, stride=2).permute(0, 2, 3, 1)
     taps = kernel // 2
     x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)
@@ -222,7 +225,7 @@ class ReEmbedding(nn.Module):
         if is_recorded():
             return True  # one graph for batches of any size
         n, height, width = shape[:3]
-        patches = n * -(-height // self.stride) * -(-width // self.stride)
+        patches = n * ceil_div(height, self.stride) * ceil_div(width, self.stride)
         return patches >= self.worthwhile_patches * self.reduction.out_features
 
     def _unfold(self, x: Tensor) -> Tensor:
