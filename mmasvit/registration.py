@@ -2,13 +2,14 @@
 import logging
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Dict
 
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 
 from mmasvit.adaptive import DVT, ReViT
-from mmasvit.models import AsViT, SearchedMobileNet
+from mmasvit.models import AsViT, MaskedAsViT, SearchedMobileNet
 from mmasvit.supernets import AsViTSupernet, MobileNetSupernet, frozen
 
 # A scoped name such as 'mmdet.AsViT' is looked up in that scope's own registry and not
@@ -16,7 +17,8 @@ from mmasvit.supernets import AsViTSupernet, MobileNetSupernet, frozen
 SCOPES = ('mmdet', 'mmpretrain', 'mmseg', 'mmpose', 'mmrotate', 'mmdet3d', 'mmaction',
           'mmagic', 'mmocr', 'mmyolo')
 PARTS = dict({part.__name__: part for part in (
-    AsViT, AsViTSupernet, DVT, MobileNetSupernet, ReViT, SearchedMobileNet)},
+    AsViT, AsViTSupernet, DVT, MaskedAsViT, MobileNetSupernet, ReViT,
+    SearchedMobileNet)},
     Frozen=frozen)
 _LAYER_DECAY = 'mmasvit.engine.optimizers.mmpretrain_layer_decay'
 
@@ -36,6 +38,19 @@ def register_all() -> None:
         places = installed['mmpretrain'].OPTIM_WRAPPER_CONSTRUCTORS._locations
         if _LAYER_DECAY not in places:
             places.append(_LAYER_DECAY)
+        _name_models(import_module('mmpretrain.apis').ModelHub)
+
+
+def _name_models(hub) -> None:
+    """Let ``mmpretrain.get_model('as-vit-small')`` and ``list_models`` know the family.
+
+    The files lie beside the package in a checkout and in it in an installed package.
+    """
+    package = Path(__file__).parent
+    root = next((root for root in (package / '.mim', package.parent)
+                 if (root / 'model-index.yml').is_file()), None)
+    if root is not None and not hub.has('as-vit-small'):
+        hub.register_model_index(root / 'model-index.yml', config_prefix=root)
 
 
 def _registries() -> Dict[str, object]:

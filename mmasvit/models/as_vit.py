@@ -438,7 +438,7 @@ class AsViT(BaseModule):
         if not param_name.startswith(prefix):
             return num_layers - 1, num_layers
         name = param_name[len(prefix):].split('.')
-        if name[0] in ('patch_embed', 'pos_embed'):
+        if name[0] in ('patch_embed', 'pos_embed', pretrained.MASK_TOKEN):
             return 0, num_layers
         if name[0] == 'stages':
             before = sum(depths[:int(name[1])])
