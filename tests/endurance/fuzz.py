@@ -208,7 +208,7 @@ COMMANDS = (
     Command('sweep_budgets', ('@/classifier.py', '@/trained/epoch_1.pth', '--work-dir',
                               '^/run'), ('classifier.py', ), 2),
     Command('export', ('@/classifier.py', '@/trained/epoch_1.pth', '--out', '^/c.onnx',
-                       '--shape', '32', '64', '--opset', '18'),
+                       '--shape', '64', '96', '--opset', '18'),
             ('classifier.py', 'trained/epoch_1.pth')),
     Command('calibrate_exits', ('@/classifier.py', '@/trained/epoch_1.pth', '--out',
                                 '^/c.pth', '--q', '0.5'), ('classifier.py', ), 2),
