@@ -13,6 +13,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 MIM_FOLDERS = ('configs', 'tools')
+EXPORT = ['onnx>=1.19', 'onnxruntime', 'onnxscript']
 DETECTION = ['pycocotools>=2.0.11', 'shapely']
 
 
@@ -31,6 +32,7 @@ class BuildPyWithMim(build_py):
             shutil.rmtree(mim / folder, ignore_errors=True)
             shutil.copytree(ROOT / folder, mim / folder,
                             ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+        shutil.copy2(ROOT / 'model-index.yml', mim)
 
 
 def version():
@@ -69,7 +71,8 @@ setup(
                       'scipy', 'simplejpeg'],
     extras_require={
         'detection': DETECTION,
-        'tests': [*DETECTION, 'pytest', 'pytest-xdist', 'hypothesis'],
+        'export': EXPORT,
+        'tests': [*DETECTION, *EXPORT, 'pytest', 'pytest-xdist', 'hypothesis'],
     },
     zip_safe=False,
 )

@@ -133,16 +133,20 @@ def counting_size(cfg: Config, shape: Optional[Sequence[int]] = None) -> Tuple[i
     return tuple(shape) if shape else (1024, 1024) if is_detector(cfg) else (224, 224)
 
 
-def build_to_count(cfg: Config) -> nn.Module:
-    """Build a config's model, in evaluation mode and on paths that counters see."""
+def build_to_count(cfg: Config, freeze: bool = True) -> nn.Module:
+    """Build a config's model, in evaluation mode and on paths that counters see.
+
+    Args:
+        cfg: The config.
+        freeze: Whether to take gradients off all parameters, over views of which torch's
+            counter stumbles. Defaults to True.
+    """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     torch.manual_seed(0)  # which boxes survive suppression depends on the weights
-    # without gradients, since torch's counter stumbles over views of parameters
     with blaming('model'):
-        model = MODELS.build(cfg.model)
-    model.eval().requires_grad_(False)
+        model = MODELS.build(cfg.model).eval()
     use_explicit_paths(model)
-    return model
+    return model.requires_grad_(False) if freeze else model
 
 
 def find_backbone(model: nn.Module) -> nn.Module:

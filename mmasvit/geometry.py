@@ -5,11 +5,26 @@ it, so that the two cannot differ.
 """
 from typing import NamedTuple, Sequence, Tuple
 
+import torch
+
 NUM_STAGES = 4
 TOKEN_STRIDE = 4  # full token resolution: one token per 4 x 4 pixels (section 3.1)
 TOKEN_STRIDES = (4, 8, 16)  # all that elastic re-tokenization offers (section 4)
 PRETRAIN_IMG_SIZE = 224  # the size whose windows the splits of a genotype divide
 GLOBAL_IMG_SIZE = 1024  # windows of blocks that attend to the whole map, in pixels
+
+
+def at_least(least: int, value: int) -> int:
+    """The larger of two whole numbers; the second may be a symbol."""
+    return torch.sym_max(least, value)
+
+
+def ceil_div(n: int, d: int) -> int:
+    """Quotient of two positive whole numbers, rounded up; the first may be a symbol.
+
+    Nothing in it is negative: ONNX's division rounds towards zero.
+    """
+    return (n + d - 1) // d
 
 
 class Window(NamedTuple):
@@ -42,8 +57,8 @@ def lay_windows(tokens: int, pixels: int, splits: int,
     """
     # floor(pixels / (pretrain / splits) + 1 / 2), without leaving the integers
     wanted = (2 * pixels * splits + pretrain_img_size) // (2 * pretrain_img_size)
-    edge = -(-tokens // max(1, wanted))
-    return Window(edge, -(-tokens // edge))
+    edge = ceil_div(tokens, at_least(1, wanted))
+    return Window(edge, ceil_div(tokens, edge))
 
 
 class Run(NamedTuple):
@@ -86,6 +101,24 @@ class WindowRule(NamedTuple):
         runs = (Run(0, first, first), Run(first, whole, edge),
                 Run(first + whole, last, last))
         return tuple(run for run in runs if run.length)
+
+    def padded(self, tokens: int, pixels: int) -> Tuple[int, int, int]:
+        """The same windows, all whole, so that they reach beyond the side; without
+        branches, since the sides may be symbols.
+
+        Args:
+            tokens: As of :meth:`runs`.
+            pixels: As of :meth:`runs`.
+
+        Returns:
+            Padding in front, edge, and number of windows.
+        """
+        edge, windows = lay_windows(tokens, pixels, self.splits, self.img_size)
+        before = 0
+        if self.shifted:
+            several = windows - at_least(1, windows - 1)  # 1, or 0 for one window
+            before = (edge - edge // 2 * several) % edge
+        return before, edge, ceil_div(tokens + before, edge)
 
 
 def plan_windows(splits: Sequence[int], depths: Sequence[int],
@@ -144,9 +177,9 @@ def token_dilation(stride: int, kernel: int) -> int:
 def token_grids(size: Tuple[int, int],
                 token_stride: int = TOKEN_STRIDE) -> Tuple[Tuple[int, int], ...]:
     """Token grids ``(h, w)`` of the four stages for an image of ``size = (H, W)``."""
-    grid = tuple(-(-side // token_stride) for side in size)
+    grid = tuple(ceil_div(side, token_stride) for side in size)
     grids = [grid]
     for _ in range(NUM_STAGES - 1):
-        grid = tuple(-(-side // 2) for side in grid)
+        grid = tuple(ceil_div(side, 2) for side in grid)
         grids.append(grid)
     return tuple(grids)

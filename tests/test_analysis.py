@@ -98,3 +98,21 @@ def test_a_backbone_inside_of_an_inner_model_is_found():
     assert counting_size(cfg) == (1024, 1024)
     model = nn.ModuleDict(dict(student=nn.ModuleDict(dict(backbone=AsViT('seed')))))
     assert find_backbone(model) is model['student']['backbone']
+
+
+def test_the_plan_of_a_soft_teacher_is_its_students(tmp_path):
+    """The teacher sees other images; without one that trains, all are counted."""
+    import detectors
+    from mmasvit.engine.hooks.elastic_tokens import count_backbones, find_elastic
+    detector = detectors.config('mask_rcnn', tmp_path).model
+    detector.data_preprocessor = dict(type='DetDataPreprocessor')
+    cfg = Config(dict(default_scope='mmdet', model=dict(
+        type='SoftTeacher', detector=detector,
+        semi_train_cfg=dict(freeze_teacher=True))))
+    model = build_to_count(cfg, freeze=False)
+    parts = find_elastic(model)
+    macs, what = count_backbones(parts, (64, 64))
+    assert len(parts) == 2 and what == 'backbone AsViT alone'
+    assert macs[4] == parts[0].count_macs((64, 64), 4)
+    model.requires_grad_(False)
+    assert count_backbones(parts, (64, 64))[0][4] == 2 * macs[4]

@@ -15,8 +15,9 @@ ALL = sorted(path.name for kind in ('asvit', 'mobilenet')
              if not path.name.startswith('search'))
 SUPERNETS = [name for name in ALL if name.startswith('supernet')]
 REVITS = [name for name in ALL if name.startswith('revit')]
+SIMMIMS = [name for name in ALL if name.startswith('simmim')]
 DVTS = [name for name in ALL if name.startswith('dvt')]
-CONFIGS = [name for name in ALL if name not in REVITS + DVTS + SUPERNETS]
+CONFIGS = [name for name in ALL if name not in REVITS + DVTS + SIMMIMS + SUPERNETS]
 DETECTORS = [name for name in CONFIGS if name.startswith('cascade')]
 CLASSIFIERS = [name for name in CONFIGS if name not in DETECTORS]
 # the same model as another config that is trained; a test below makes sure of it

@@ -24,7 +24,8 @@ def checkout(tmp_path):
                        'tools/some_tool.py': '', 'tools/dist.sh': '',
                        'tools/__pycache__/some_tool.pyc': '',
                        'scripts/some_script.py': '', 'README.md': 'What it is.',
-                       'requirements/some.txt': '', 'tests/test_some.py': ''}.items():
+                       'requirements/some.txt': '', 'model-index.yml': 'Import: []',
+                       'tests/test_some.py': ''}.items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text(text)
     for name in ('setup.py', 'MANIFEST.in', 'LICENSE', 'mmasvit/version.py'):
@@ -44,6 +45,7 @@ def assert_is_complete(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {'mmasvit/.mim/configs/some_config.py', 'mmasvit/.mim/tools/some_tool.py',
             'mmasvit/.mim/configs/_base_/some_base.py', 'mmasvit/.mim/tools/dist.sh',
+            'mmasvit/.mim/model-index.yml',
             'mmasvit/models/__init__.py'} <= names
     assert not [name for name in names if '__pycache__' in name or 'test_' in name
                 or 'some_script' in name]
@@ -112,3 +114,19 @@ def test_every_import_is_declared(folder, extra):
     required, extras = declared()
     names = {requirement.split('>')[0] for requirement in required + extras[extra]}
     assert foreign(folder) <= names
+
+
+@pytest.mark.parametrize('name', ['small', 'base', 'large'])
+def test_mmpretrain_knows_the_family_by_name(name):
+    """What its metafile says is what is built."""
+    import mmpretrain
+    from mmpretrain.apis import ModelHub
+
+    import mmasvit
+    full = f'as-vit-{name}'
+    assert full in mmpretrain.list_models('as-vit*')
+    model, metadata = mmpretrain.get_model(full), ModelHub.get(full).metadata
+    assert type(model.backbone) is mmasvit.AsViT
+    assert metadata.parameters == sum(p.numel() for p in model.parameters())
+    assert metadata.flops == model.backbone.count_macs((224, 224))
+    mmasvit.register_all()  # importing twice stays harmless

@@ -1,5 +1,6 @@
 """Where the backbone is found: three spellings, two scopes, either package alone."""
 import importlib
+import os
 import subprocess
 import sys
 
@@ -25,6 +26,34 @@ def test_three_spellings_under_every_default_scope(registry, scope, spelling):
     with DefaultScope.overwrite_default_scope(scope):
         backbone = registry.build(dict(type=spelling, arch=TINY, out_indices=(0, )))
     assert type(backbone) is AsViT
+
+
+def test_other_packages_find_it(tmp_path):
+    """Packages of those names with registries of their own, as they all have one."""
+    scopes = ['mmseg', 'mmpose', 'mmrotate', 'mmaction']
+    for scope in scopes:
+        folder = tmp_path / scope
+        folder.mkdir()
+        (folder / '__init__.py').write_text('')
+        (folder / 'registry.py').write_text(
+            'from mmengine.registry import MODELS as ROOT, Registry\n'
+            f"MODELS = Registry('model', parent=ROOT, scope='{scope}')\n")
+    program = ('import mmasvit; from mmengine.registry import MODELS\n'
+               f'for scope in {scopes}:\n'
+               "    print(type(MODELS.build(dict(type=f'{scope}.AsViT', arch='seed'))))")
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True,
+                          env=dict(os.environ, PYTHONPATH=os.pathsep.join(
+                              [str(tmp_path), *sys.path])))
+    assert done.stdout.count('mmasvit.models.as_vit.AsViT') == len(scopes), done.stderr
+
+
+def test_a_package_that_cannot_be_imported_does_no_harm(tmp_path, monkeypatch):
+    from mmasvit import registration
+    (tmp_path / 'mmpose').mkdir()
+    (tmp_path / 'mmpose/__init__.py').write_text("assert False, 'mmcv is too new'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registration, 'SCOPES', ('mmdet', 'mmpose'))
+    assert list(registration._registries()) == ['mmdet']
 
 
 def test_detector_and_classifier_build_it():

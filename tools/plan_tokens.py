@@ -106,11 +106,12 @@ def main(args: argparse.Namespace) -> None:
     hook = find_hook(cfg)
     stages, unit = find_stages(cfg, hook) if hook else (None, None)
     size = analysis.counting_size(cfg, shape or (hook and hook.img_size))
-    model = analysis.build_to_count(cfg)
+    model = analysis.build_to_count(cfg, freeze=False)
     if isinstance(model, DVT):
-        print(format_exits(model, size))
+        print(format_exits(model.requires_grad_(False), size))
         return
-    macs, what = count_backbones(find_elastic(model), size)
+    macs, what = count_backbones(find_elastic(model), size)  # of what trains
+    model.requires_grad_(False)
     if stages:
         print(format_plan(stages, size, macs, what, unit))
     else:

@@ -38,6 +38,7 @@ def main(args: argparse.Namespace) -> None:
                              'auto_scale_lr=dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
     launch.prepare(cfg, args)
+    preflight.check_levels(cfg)
     launch.set_resume(cfg, args)
     checkpoint = checkpoints.read(cfg.load_from) if cfg.get('load_from') else None
     if checkpoint and cfg.get('resume'):

@@ -7,7 +7,7 @@ import shutil
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.distributed
@@ -84,13 +84,14 @@ def latest_checkpoint(work_dir: str) -> Tuple[Optional[str], List[str]]:
     return None, damaged
 
 
-def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Config:
+def load_config(path: str, cfg_options: Union[Sequence[str], dict, None] = None
+                ) -> Config:
     """Read a config file.
 
     Args:
         path: The file.
-        cfg_options: Settings to override, as mmengine's ``--cfg-options`` takes them:
-            words such as ``'train_dataloader.batch_size=4'``.
+        cfg_options: Settings to override, as mmengine's ``--cfg-options`` takes them
+            (words such as ``'train_dataloader.batch_size=4'``) or makes of them (a dict).
 
     Raises:
         InputError: If it (or a config it builds on) is missing, cannot be read, or is
@@ -98,21 +99,27 @@ def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Confi
     """
     if not os.path.isfile(path):
         raise InputError(f'config {path} does not exist')
-    given = argparse.Namespace(changes={})
-    try:
-        DictAction('--cfg-options', 'changes')(None, given, cfg_options)
-    except AssertionError as error:  # brackets without their other half
-        raise InputError(f'--cfg-options: {error}') from None
+    changes = cfg_options if isinstance(cfg_options, dict) else _changes(cfg_options)
     try:
         cfg = Config.fromfile(path)
-        cfg.merge_from_dict(given.changes)
+        cfg.merge_from_dict(changes)
     except InputError:
         raise
     except Exception as error:  # a config is a program: anything can go wrong in it
         line = ' '.join(str(error).split()) or type(error).__name__
         raise InputError(f'config {path} cannot be read: {line}') from error
-    check_form(cfg, given.changes)
+    check_form(cfg, changes)
     return cfg
+
+
+def _changes(words: Optional[Sequence[str]]) -> dict:
+    """What the words of ``--cfg-options`` change."""
+    given = argparse.Namespace(changes={})
+    try:
+        DictAction('--cfg-options', 'changes')(None, given, words or ())
+    except AssertionError as error:  # brackets without their other half
+        raise InputError(f'--cfg-options: {error}') from None
+    return given.changes
 
 
 def prepare(cfg: Config, args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@ import copy
 import os
 import tempfile
 from types import SimpleNamespace
-from typing import Optional, Sequence, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -14,6 +14,7 @@ from mmasvit.coco.report import DataReport
 from mmasvit.engine.blame import blaming
 from mmasvit.engine.data import inspect_data
 from mmasvit.errors import InputError
+from mmasvit.geometry import NUM_STAGES
 from mmasvit.measuring.sharing import on_main_process
 
 LOADERS = ('train_dataloader', 'val_dataloader')
@@ -80,6 +81,44 @@ def check_measuring(cfg: Config) -> None:
     stand_in = SimpleNamespace(cfg=cfg, work_dir=cfg.work_dir, model=model)
     LOOPS.build(cfg.train_cfg, default_args=dict(
         runner=stand_in, dataloader=cfg.get('train_dataloader')))
+
+
+def check_levels(cfg: Config) -> None:
+    """Check that several processes would find a gradient for each output's norm.
+
+    Raises:
+        InputError: If a neck leaves the first of an AsViT's maps out (RetinaNet, FCOS and
+            ATSS of mmdet do), at which ``DistributedDataParallel`` stops the run.
+    """
+    wrapper = cfg.get('model_wrapper_cfg') or {}
+    if cfg.get('launcher', 'none') == 'none' or cfg.get('find_unused_parameters') or (
+            wrapper.get('find_unused_parameters')):
+        return
+    for model in _models_of(cfg.get('model')):
+        backbone, neck = model['backbone'], model.get('neck')
+        if not str(backbone.get('type')).endswith('AsViT'):
+            continue
+        necks = neck if isinstance(neck, (list, tuple)) else [neck]
+        first = max([part.get('start_level', 0) for part in necks
+                     if isinstance(part, dict)], default=0)
+        levels = tuple(backbone.get('out_indices', range(NUM_STAGES)))
+        if (backbone.get('output_norm', True) and levels[:first]
+                and levels[first - 1] >= backbone.get('frozen_stages', -1)):
+            raise InputError(
+                f'several processes: start_level={first} of the neck leaves out maps of '
+                f'out_indices={levels}, whose norms would get no gradient, and '
+                f'DistributedDataParallel would stop; set out_indices={levels[first:]} of '
+                f"the backbone, start_level=0 and the last {len(levels) - first} of "
+                'in_channels of the neck, or find_unused_parameters=True')
+
+
+def _models_of(cfg: object) -> Iterator[dict]:
+    """Every model in a config of one that has a backbone."""
+    if isinstance(cfg, dict):
+        if isinstance(cfg.get('backbone'), dict):
+            yield cfg
+        for value in cfg.values():
+            yield from _models_of(value)
 
 
 def check_data(cfg: Config, loaders: Tuple[str, ...] = LOADERS,

@@ -17,6 +17,8 @@ from mmasvit.errors import InputError
 from mmasvit.files import replacing
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# hooks whose errors are defects, and keep their tracebacks
+_TRUSTED = ('mmasvit', 'mmengine', 'mmdet', 'mmpretrain')
 
 
 def _blamed(method: str, entry: str) -> Callable:
@@ -27,9 +29,6 @@ def _blamed(method: str, entry: str) -> Callable:
 
     made.__doc__ = f"mmengine's, whose errors become a line about ``{entry}``."
     return made
-
-# hooks whose errors are defects, and keep their tracebacks
-_TRUSTED = ('mmasvit', 'mmengine', 'mmdet', 'mmpretrain')
 
 
 class CarefulRunner(Runner):

@@ -75,7 +75,7 @@ def build_part(part: Part, embed_dims: int, shape: Tuple[int, int],
 
 def _embed(backbone: AsViT, image: Tensor) -> Tensor:
     tokens = backbone.patch_embed(image)
-    return tokens + backbone.positions(tokens.shape[1:3])
+    return tokens + backbone.positions(tuple(tokens.shape[1:3]))
 
 
 def _output(norm: nn.Module, x: Tensor) -> Tensor:

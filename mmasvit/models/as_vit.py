@@ -3,7 +3,6 @@ from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, ModuleList
 from mmengine.model.weight_init import PretrainedInit, trunc_normal_
 from torch import Tensor, nn
@@ -11,12 +10,14 @@ from torch import Tensor, nn
 from mmasvit.arguments import one_of
 from mmasvit.errors import InputError
 from mmasvit.geometry import (GLOBAL_IMG_SIZE, NUM_STAGES, PRETRAIN_IMG_SIZE,
-                              TOKEN_STRIDE, TOKEN_STRIDES, plan_windows, window_reaches)
+                              TOKEN_STRIDE, TOKEN_STRIDES, ceil_div, plan_windows,
+                              window_reaches)
 from mmasvit.models import pretrained
 from mmasvit.models.checks import (check_options, check_out_indices,
                                    check_token_strides)
 from mmasvit.models.exchange import BlockExchange
-from mmasvit.models.norms import StrideLN, normalise
+from mmasvit.models.modes import is_symbolic, sizes
+from mmasvit.models.norms import StrideLN, build_map_norm, normalise_map
 from mmasvit.models.stage import AsViTStage
 from mmasvit.models.tokenizer import ReEmbedding, Tokenizer
 from mmasvit.topology import Topology
@@ -94,6 +95,7 @@ class AsViT(BaseModule):
             keeps torch's own initialisation.
 
     Attributes:
+        num_extra_tokens: 0: no class token, for tools that ask.
         topology: The :class:`~mmasvit.Topology`.
         out_channels: Channels of each output, in the order of ``out_indices``.
         pretrain_img_size: As given.
@@ -115,6 +117,8 @@ class AsViT(BaseModule):
         (1, 352, 14, 14)
         (1, 704, 7, 7)
     """
+
+    num_extra_tokens = 0
 
     def __init__(self, arch: Union[str, dict, Topology] = 'small', in_channels: int = 3,
                  out_indices: Sequence[int] = (0, 1, 2, 3),
@@ -159,7 +163,7 @@ class AsViT(BaseModule):
                                      topology.kernels[0], norm_cfg, token_reduction)
         self.pos_embed = None
         if use_abs_pos_embed:
-            side = -(-pretrain_img_size // TOKEN_STRIDE)
+            side = ceil_div(pretrain_img_size, TOKEN_STRIDE)
             self.pos_embed = nn.Parameter(torch.zeros(1, topology.widths[0], side, side))
         # on the CPU, also where the rest is built on another device
         rates = torch.linspace(0, drop_path_rate, sum(topology.depths),
@@ -182,8 +186,7 @@ class AsViT(BaseModule):
                 rel_pos_reach=reaches[i] if use_rel_pos_bias else None))
         if output_norm:
             for i in self.out_indices:
-                self.add_module(f'norm{i}',
-                                build_norm_layer(norm_cfg, topology.widths[i])[1])
+                self.add_module(f'norm{i}', build_map_norm(norm_cfg, topology.widths[i]))
         self.set_attn_impl(attn_impl)
 
         self.register_load_state_dict_pre_hook(pretrained.fit_state_dict)
@@ -300,14 +303,14 @@ class AsViT(BaseModule):
 
         Returns:
             One map ``(N, out_channels[i], ceil(H / out_strides[i]), ceil(W / ...))``
-            per entry of ``out_indices``.
+            per entry of ``out_indices``, of the images' dtype, under autocast too.
 
         Raises:
             InputError: If the image is smaller than one token.
         """
         stride = self._stride_of(token_stride)
-        return self.forward_outputs(self.forward_features(x, stride),
-                                    tuple(x.shape[-2:]), stride)
+        return self.forward_outputs(self.forward_features(x, stride), sizes(x, 2, 3),
+                                    stride)
 
     def forward_outputs(self, features: Sequence[Tensor], size: Tuple[int, int],
                         stride: int) -> Tuple[Tensor, ...]:
@@ -321,7 +324,7 @@ class AsViT(BaseModule):
         outs = []
         for i in self.out_indices:
             norm = getattr(self, f'norm{i}', nn.Identity())
-            out = normalise(norm, features[i], stride).permute(0, 3, 1, 2).contiguous()
+            out = normalise_map(norm, features[i].permute(0, 3, 1, 2), stride)
             if self.resample_outputs:
                 out = self._resample(out, size, TOKEN_STRIDE * 2**i, stride)
             outs.append(out)
@@ -345,8 +348,8 @@ class AsViT(BaseModule):
         Raises:
             InputError: If the image is smaller than one token.
         """
-        size, stride = tuple(x.shape[-2:]), self._stride_of(token_stride)
-        if min(size) < stride:
+        size, stride = sizes(x, 2, 3), self._stride_of(token_stride)
+        if not is_symbolic(*size) and min(size) < stride:
             raise InputError(
                 f'AsViT: an image of {size[0]} x {size[1]} pixels is smaller than one '
                 f'token ({stride} x {stride} pixels)')
@@ -367,7 +370,7 @@ class AsViT(BaseModule):
             As :meth:`forward_features`.
         """
         if self.pos_embed is not None:
-            x = x + self.positions(x.shape[1:3])
+            x = x + self.positions(sizes(x, 1, 2))
         features = []
         exchanges = exchanges or [None] * len(self.stages)
         for stage, exchange in zip(self.stages, exchanges):
@@ -391,13 +394,13 @@ class AsViT(BaseModule):
         # by the exact factor and then cut: stretched to the size, maps of an image that
         # coarse tokens do not divide would drift by up to a token against the boxes
         x = F.interpolate(x, scale_factor=factor, mode='bilinear')
-        return x[..., :-(-size[0] // stride), :-(-size[1] // stride)].contiguous()
+        return x[..., :ceil_div(size[0], stride), :ceil_div(size[1], stride)].contiguous()
 
     def positions(self, grid: Tuple[int, int]) -> Tensor:
         """Position embedding for a token grid, ``(1, H, W, C)``."""
         positions = self.pos_embed
-        if positions.shape[-2:] != grid:
-            positions = F.interpolate(positions, size=tuple(grid), mode='bicubic')
+        if is_symbolic(*grid) or sizes(positions, 2, 3) != grid:
+            positions = F.interpolate(positions, size=grid, mode='bicubic')
         return positions.permute(0, 2, 3, 1)
 
     def _freeze(self) -> None:
@@ -435,7 +438,7 @@ class AsViT(BaseModule):
         if not param_name.startswith(prefix):
             return num_layers - 1, num_layers
         name = param_name[len(prefix):].split('.')
-        if name[0] in ('patch_embed', 'pos_embed'):
+        if name[0] in ('patch_embed', 'pos_embed', pretrained.MASK_TOKEN):
             return 0, num_layers
         if name[0] == 'stages':
             before = sum(depths[:int(name[1])])

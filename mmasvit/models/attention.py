@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmasvit.errors import InputError
 from mmasvit.models.exchange import BlockExchange, upsample_relations
+from mmasvit.models.modes import is_transformed
 from mmasvit.models.positions import RelativePositionBias
 from mmasvit.models.stage_grid import StageGrid
 
@@ -57,6 +59,11 @@ class WindowAttention(nn.Module):
         # follows would be kept for the backward pass beside the groups themselves
         for group, part in zip(grid.groups, grid.split(x)):
             qkv = self.qkv(part)
+            mask = grid.mask(part)
+            fused = self.fused and not (exchange.export or mask is not None
+                                        or is_transformed() or torch.jit.is_tracing())
+            if fused and qkv.requires_grad and not torch.compiler.is_compiling():
+                qkv.register_hook(_refuse_second_derivatives)
             # each (N * windows, heads, tokens of a window, channels of a head); taken
             # apart before the heads move, so that their gradients are put together once
             q, k, v = (t.transpose(1, 2) for t in qkv.reshape(
@@ -64,9 +71,10 @@ class WindowAttention(nn.Module):
                 qkv.shape[-1] // (3 * self.num_heads)).unbind(2))
             bias = self._bias(group.window, grid.token_stride, exchange.relations,
                               q.dtype)
-            if self.fused and not exchange.export:
-                out = F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
-            else:
+            if mask is not None:
+                bias = mask.to(q.dtype) if bias is None else bias + mask.to(q.dtype)
+            out = self._fused(q, k, v, bias) if fused else None
+            if out is None:
                 scores = self._scores(q, k, bias)
                 out = self._weigh(scores, v)
             if exchange.export:
@@ -87,6 +95,14 @@ class WindowAttention(nn.Module):
             bias = relations if bias is None else bias + relations
         return bias
 
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Optional[Tensor]
+               ) -> Optional[Tensor]:
+        """Attention by torch's kernels; None where they lack forward mode."""
+        try:
+            return F.scaled_dot_product_attention(q, k, v, bias, scale=self.scale)
+        except NotImplementedError:
+            return None
+
     def _scores(self, q: Tensor, k: Tensor, bias: Optional[Tensor]) -> Tensor:
         scores = (q * self.scale) @ k.transpose(-2, -1)
         return scores if bias is None else scores + bias
@@ -96,3 +112,14 @@ class WindowAttention(nn.Module):
         # low precision sums poorly over 784 tokens; float64 must stay float64
         dtype = torch.promote_types(scores.dtype, torch.float32)
         return scores.softmax(dim=-1, dtype=dtype).to(v.dtype) @ v
+
+
+def _refuse_second_derivatives(gradient: Tensor) -> None:
+    """Hook of a gradient: to differentiate it, torch's kernels have nothing."""
+    if gradient.requires_grad:
+        gradient.register_hook(_refuse)
+
+
+def _refuse(_):
+    raise InputError("fused attention has no second derivatives: build the backbone with "
+                     "attn_impl='explicit', or call set_attn_impl('explicit')")

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmasvit.models.modes import carries_tangent, is_recorded, is_transformed
 
 class LeanFFN(nn.Module):
     """Linear, GELU, linear; parameters have the names of mmcv's ``FFN``.
@@ -32,6 +33,7 @@ class LeanFFN(nn.Module):
                  recompute: bool = True, context_channels: int = 0):
         super().__init__()
         self.recompute = recompute
+        self.feedforward_channels = feedforward_channels
         self.layers = nn.Sequential(
             nn.Sequential(nn.Linear(embed_dims + context_channels, feedforward_channels),
                           nn.GELU()),
@@ -39,10 +41,12 @@ class LeanFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens ``(N, tokens, embed_dims + context_channels)`` to ``embed_dims``."""
-        # compilers choose for themselves what to compute again
+        expand, contract = self.layers[0][0], self.layers[1]
+        # compilers choose for themselves what to compute again; a call of a wrapped layer,
+        # which may gather its weights (FSDP), must not end half-way
         recompute = (self.recompute and self.training and torch.is_grad_enabled()
-                     and not torch.compiler.is_compiling())
-        expand = self.layers[0][0]
+                     and type(contract) is nn.Linear and not is_recorded()
+                     and not is_transformed() and not carries_tangent(x))
         outs = []
         for piece in self._pieces(x):
             hidden = expand(piece)
@@ -53,9 +57,9 @@ class LeanFFN(nn.Module):
 
     def _pieces(self, x: Tensor) -> Tuple[Tensor, ...]:
         # a trace would keep the number of pieces for all sizes
-        if x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if x.device.type != 'cpu' or is_recorded():
             return (x, )
-        token_bytes = len(x) * self.layers[0][0].out_features * x.element_size()
+        token_bytes = len(x) * self.feedforward_channels * x.element_size()
         return x.split(max(1, self.piece_bytes // token_bytes), dim=1)
 
     def _contract(self, hidden: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from mmasvit.topology import FAMILY, NUM_STAGES, Topology
 from mmasvit.weights import read_checkpoint
 
 POS_EMBED = 'pos_embed'
+MASK_TOKEN = 'mask_token'  # of masked pre-training; nothing else needs it
 NORM_STRIDES = 'norm_strides'  # which token strides have norms of their own
 
 
@@ -24,7 +25,8 @@ def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str
     strides that the model has norms for. Parts that start at zero are zero where the
     checkpoint holds their block without them. Output norms that only one side has are
     left alone: a classifier has the last stage's, a detector one per level, and each
-    loads the other's checkpoint, also with ``strict=True``.
+    loads the other's checkpoint, also with ``strict=True``. So is the token that stands
+    for hidden ones in masked pre-training.
 
     ``state_dict`` is the copy that ``load_state_dict`` makes of the caller's dict.
     """
@@ -51,6 +53,8 @@ def fit_state_dict(module: nn.Module, state_dict: Dict[str, Tensor], prefix: str
     for key in [key for key in state_dict if key.startswith(prefix)
                 and _is_output_norm(key[len(prefix):]) and key not in own_norms]:
         del state_dict[key]
+    if MASK_TOKEN not in own_state:
+        state_dict.pop(prefix + MASK_TOKEN, None)
     missing = [key for key in own_norms if key not in state_dict]
     state_dict.update({key: own_norms[key] for key in missing})
     if missing:
@@ -248,8 +252,8 @@ def _shapes_fit(key: str, loaded: Tensor, own: Tensor) -> bool:
 
 def _may_be_left(key: str, backbone: nn.Module) -> bool:
     later_stage = re.match(r'stages\.(\d)\.', key)
-    return _is_output_norm(key) or (later_stage is not None
-                              and int(later_stage[1]) >= len(backbone.stages))
+    return _is_output_norm(key) or key == MASK_TOKEN or (
+        later_stage is not None and int(later_stage[1]) >= len(backbone.stages))
 
 
 def _describe(topology: Topology) -> str:

@@ -13,9 +13,10 @@ from mmasvit.geometry import WindowRule
 from mmasvit.models.attention import WindowAttention
 from mmasvit.models.exchange import BlockExchange, upsample
 from mmasvit.models.feedforward import LeanFFN
+from mmasvit.models.modes import sizes
 from mmasvit.models.norms import normalise
 from mmasvit.models.positions import ConvPosEmbed
-from mmasvit.models.stage_grid import StageGrid
+from mmasvit.models.stage_grid import StageGrid, lay_grid
 from mmasvit.models.tokenizer import ReEmbedding
 
 
@@ -122,13 +123,13 @@ class AsViTStage(BaseModule):
         """
         if self.downsample is not None:
             x = self.downsample(x, token_stride)
-        shape, grid = x.shape[1:3], None
+        shape, grid = sizes(x, 1, 2), None
         exchanges = exchanges or [None] * len(self.blocks)
         for block, windows, exchange in zip(self.blocks, self.windows, exchanges):
-            last, grid = grid, StageGrid(shape, size, windows, token_stride)
+            last, grid = grid, lay_grid(shape, size, windows, token_stride)
             if last is None:
                 x = grid.partition(x)
-            elif grid.groups != last.groups:
+            elif grid.layout != last.layout:
                 x = grid.partition(last.restore(x))
             x = block(x, grid, exchange)
         return grid.restore(x)

@@ -3,12 +3,13 @@
 It is handed from block to block with the tokens, so that a block which is computed again
 in the backward pass sees what it saw before, whatever stride came after.
 """
-from typing import NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 
 from mmasvit.geometry import Run, WindowRule
+from mmasvit.models.modes import is_symbolic
 
 
 class WindowGroup(NamedTuple):
@@ -88,3 +89,90 @@ class StageGrid:
         if len(self.groups) == 1:
             return (x, )
         return x.split([group.tokens for group in self.groups], dim=1)
+
+    @property
+    def layout(self) -> List[WindowGroup]:
+        """Equal where tokens in window order need no rearranging."""
+        return self.groups
+
+    def mask(self, x: Tensor) -> Optional[Tensor]:
+        """What is to be added to the scores of the windows of ``x``: nothing."""
+        return None
+
+
+class PaddedGrid:
+    """A :class:`StageGrid` whose sides are symbols that stand for any size.
+
+    How many groups of windows a size has is not known then. So the grid is padded to
+    whole windows, and the padding masked; that computes the same.
+
+    Args:
+        grid: As of :class:`StageGrid`, and so are the others.
+    """
+
+    def __init__(self, grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,
+                 token_stride: int):
+        self.shape = grid
+        self.token_stride = token_stride
+        self.layout = windows
+        self._sides = []
+        for tokens, pixels in zip(grid, size):
+            before, edge, count = map(_new_symbol, windows.padded(tokens, pixels))
+            torch._check(edge >= 1)
+            torch._check(count >= 1)
+            self._sides.append((before, edge, count))
+        self.groups = [WindowGroup(*(Run(0, edge * count, edge)
+                                     for _, edge, count in self._sides))]
+
+    def partition(self, x: Tensor) -> Tensor:
+        """Raster order ``(N, H, W, C)`` to window order ``(N, padded tokens, C)``."""
+        (_, edge_h, rows), (_, edge_w, cols) = self._sides
+        for dim, places in enumerate(self._places(x), 1):
+            x = x.index_select(dim, places.clamp(0, self.shape[dim - 1] - 1))
+        x = x.reshape(x.shape[0], rows, edge_h, cols, edge_w, x.shape[3])
+        return x.transpose(2, 3).flatten(1, 4)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Window order ``(N, padded tokens, C)`` back to raster order."""
+        (top, edge_h, rows), (left, edge_w, cols) = self._sides
+        x = x.reshape(x.shape[0], rows, cols, edge_h, edge_w, x.shape[2])
+        x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        for dim, before in ((1, top), (2, left)):
+            x = x.index_select(dim, before + torch.arange(self.shape[dim - 1],
+                                                          device=x.device))
+        return x
+
+    def split(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """The one group's part of a sequence: all of it."""
+        return (x, )
+
+    def mask(self, x: Tensor) -> Tensor:
+        """What is to be added to the scores: 0, or minus infinity at the padding.
+
+        Returns:
+            ``(N * windows, 1, 1, tokens of a window)``, all windows of an image in turn.
+        """
+        (_, edge_h, rows), (_, edge_w, cols) = self._sides
+        down, across = ((places >= 0) & (places < side)
+                        for places, side in zip(self._places(x), self.shape))
+        there = (down.reshape(rows, 1, edge_h, 1) & across.reshape(1, cols, 1, edge_w))
+        there = there.flatten(2).expand(x.shape[0], rows, cols, edge_h * edge_w)
+        return torch.where(there.flatten(0, 2)[:, None, None], 0., float('-inf'))
+
+    def _places(self, x: Tensor) -> List[Tensor]:
+        """Where in the grid each row and column of the padded one lies, if in it."""
+        return [torch.arange(edge * count, device=x.device) - before
+                for before, edge, count in self._sides]
+
+
+def _new_symbol(value: int) -> int:
+    """A symbol without a past: the formulas of windows, nested from stage to stage, would
+    be simplified for minutes."""
+    return torch.scalar_tensor(value, dtype=torch.int64).item()
+
+
+def lay_grid(grid: Tuple[int, int], size: Tuple[int, int], windows: WindowRule,
+             token_stride: int) -> Union[StageGrid, PaddedGrid]:
+    """The grid of a block, of sizes that are numbers or symbols."""
+    kind = PaddedGrid if is_symbolic(*grid, *size) else StageGrid
+    return kind(grid, size, windows, token_stride)

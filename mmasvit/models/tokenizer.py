@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from mmasvit.geometry import TOKEN_STRIDE, token_dilation
-from mmasvit.models.norms import affine, normalise
+from mmasvit.geometry import TOKEN_STRIDE, at_least, ceil_div, token_dilation
+from mmasvit.models.modes import (carries_tangent, is_plain, is_recorded,
+                                  is_symbolic, is_transformed, sizes)
+from mmasvit.models.norms import StrideLN, affine, normalise
 
 
 def same_padding(size: Tuple[int, int], kernel: int, stride: int,
@@ -29,9 +31,11 @@ def same_padding(size: Tuple[int, int], kernel: int, stride: int,
     """
     pads = []
     for n in reversed(size):
-        total = (-(-n // stride) - 1) * stride + dilation * (kernel - 1) + 1 - n
-        before = max(total, 0) // 2
-        pads += [before, max(total, 0) - before]
+        reach = dilation * (kernel - 1) + 1
+        total = (ceil_div(n, stride) - 1) * stride + reach - n
+        if reach < stride:  # else never negative, which terms in symbols do not show
+            total = at_least(0, total)
+        pads += [total // 2, total - total // 2]
     return tuple(pads)
 
 
@@ -88,7 +92,8 @@ def convolve_by_two(x: Tensor, weight: Tensor) -> Tensor:
         ``(N, (H - K) / 2 + 1, (W - K) / 2 + 1, D)``.
     """
     channels, _, kernel, _ = weight.shape
-    if kernel % 2:
+    # of sizes that are symbols, nothing proves that they are even
+    if kernel % 2 or is_symbolic(*x.shape[1:3]):
         return F.conv2d(x.permute(0, 3, 1, 2), weight, stride=2).permute(0, 2, 3, 1)
     taps = kernel // 2
     x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).transpose(2, 3).flatten(3)
@@ -134,8 +139,11 @@ class Tokenizer(nn.Module):
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
 
     def forward(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:
-        """Image ``(N, in_channels, H, W)`` to tokens ``(N, h, w, embed_dims)``."""
-        return normalise(self.norm, self.project(x, stride), stride)
+        """Image ``(N, in_channels, H, W)`` to tokens ``(N, h, w, embed_dims)``.
+
+        They have the image's dtype, under autocast too: sums over many blocks want it.
+        """
+        return normalise(self.norm, self.project(x, stride), stride).to(x.dtype)
 
     def project(self, x: Tensor, stride: int = TOKEN_STRIDE) -> Tensor:
         """:meth:`forward` up to the norm."""
@@ -145,7 +153,7 @@ class Tokenizer(nn.Module):
                              count_include_pad=False)
             stride = TOKEN_STRIDE
         dilation = token_dilation(stride, self.kernel_size)
-        x = F.pad(x, same_padding(x.shape[-2:], self.kernel_size, stride, dilation))
+        x = F.pad(x, same_padding(sizes(x, 2, 3), self.kernel_size, stride, dilation))
         # channels last into the convolution is channels last out of it: nothing to copy
         # (in words that torch.func.vmap knows)
         x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
@@ -160,7 +168,8 @@ class ReEmbedding(nn.Module):
     tokens with ``W gamma``, its rows centred so that they do not see the mean, over
     ``std``, plus ``W beta``; a patch's variance follows from its tokens' mean and
     variance by box filters. That weight is made anew in each pass: where patches are few,
-    as with coarse tokens, it costs more than the patches, and they are materialised.
+    as with coarse tokens, it costs more than the patches, and they are materialised. So
+    they are where norm and linear map must be called: see :func:`.modes.is_plain`.
 
     Args:
         in_channels: Channels of the incoming tokens.
@@ -193,25 +202,38 @@ class ReEmbedding(nn.Module):
         Args:
             x: The tokens.
             token_stride: Pixels from token to token in the first stage.
+
+        Returns:
+            Tokens of the same dtype, under autocast too.
         """
-        pad = same_padding(x.shape[1:3], self.kernel_size, self.stride)
+        pad = same_padding(sizes(x, 1, 2), self.kernel_size, self.stride)
         padded = F.pad(x, (0, 0, *pad))
-        if self.fused and isinstance(self.norm, nn.LayerNorm) and self._pays(x.shape):
-            return self._convolve(padded, self._patch_rstd(x, pad), token_stride)
-        return self.reduction(normalise(self.norm, self._unfold(padded), token_stride))
+        if self.fused and self._may_convolve(x) and self._pays(x.shape):
+            y = self._convolve(padded, self._patch_rstd(x, pad), token_stride)
+        else:
+            y = self.reduction(normalise(self.norm, self._unfold(padded), token_stride))
+        return y.to(x.dtype)
+
+    def _may_convolve(self, x: Tensor) -> bool:
+        return (is_plain(self.norm, nn.LayerNorm, StrideLN)
+                and is_plain(self.reduction, nn.Linear)
+                and self.norm.weight is not None and self.norm.bias is not None
+                and self.reduction.bias is None and not torch.jit.is_tracing()
+                and not is_transformed() and not carries_tangent(x))
 
     def _pays(self, shape: torch.Size) -> bool:
-        if torch.compiler.is_compiling():
+        if is_recorded():
             return True  # one graph for batches of any size
         n, height, width = shape[:3]
-        patches = n * -(-height // self.stride) * -(-width // self.stride)
+        patches = n * ceil_div(height, self.stride) * ceil_div(width, self.stride)
         return patches >= self.worthwhile_patches * self.reduction.out_features
 
     def _unfold(self, x: Tensor) -> Tensor:
         # faster there and back than strided views, whose derivative adds up by index
         patches = F.unfold(x.permute(0, 3, 1, 2), self.kernel_size, stride=self.stride)
-        grid = [(side - self.kernel_size) // self.stride + 1 for side in x.shape[1:3]]
-        return patches.transpose(1, 2).unflatten(1, grid)  # (N, h, w, C * K * K)
+        grid = [(side - self.kernel_size) // self.stride + 1 for side in sizes(x, 1, 2)]
+        return patches.transpose(1, 2).reshape(
+            x.shape[0], *grid, patches.shape[1])  # (N, h, w, C * K * K)
 
     def _convolve(self, x: Tensor, rstd: Tensor, token_stride: int) -> Tensor:
         k, (gamma, beta) = self.kernel_size, affine(self.norm, token_stride)

@@ -44,10 +44,15 @@ def count_backbones(parts: Sequence[nn.Module],
                     size: Tuple[int, int]) -> Tuple[Dict[int, int], str]:
     """Multiply-accumulates of all parts for one image at each stride, and their name.
 
+    Of several, those count that train: a teacher follows its student, and sees other
+    images.
+
     Args:
         parts: As from :func:`find_elastic`.
         size: Height and width of the image in pixels.
     """
+    parts = [part for part in parts
+             if any(p.requires_grad for p in part.parameters())] or parts
     macs = {stride: sum(part.count_macs(size, stride) for part in parts)
             for stride in TOKEN_STRIDES}
     return macs, f'backbone {" and ".join(type(part).__name__ for part in parts)} alone'

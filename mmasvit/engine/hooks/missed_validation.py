@@ -5,7 +5,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 
-_NOTE = 'validated_at'  # in the message hub, and so in checkpoints
+# in the message hub, and so in checkpoints; what begins with a mode's name is logged
+_NOTE = 'last_validation'
 
 
 @HOOKS.register_module(force=True)
