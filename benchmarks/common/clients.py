@@ -14,6 +14,7 @@ BACKBONES = {
     'Swin': dict(type='mmdet.SwinTransformer', embed_dims=16, depths=(1, 1, 1, 1),
                  num_heads=(1, 2, 4, 8)),
 }
+_SWIN_ARCH = dict(embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8))
 DETECTORS = '''
     atss/atss_r50_fpn_1x_coco autoassign/autoassign_r50-caffe_fpn_1x_coco
     boxinst/boxinst_r50_fpn_ms-90k_coco carafe/mask-rcnn_r50_fpn-carafe_1x_coco
@@ -61,7 +62,7 @@ SELF_SUPERVISED = '''
     mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k'''.split()
 SEGMENTERS = '''
     upernet_r50 fpn_r50 fcn_r50-d8 pspnet_r50-d8 deeplabv3_r50-d8 deeplabv3plus_r50-d8
-    ann_r50-d8 danet_r50-d8 nonlocal_r50-d8 gcnet_r50-d8 isanet_r50-d8 ocrnet_r50-d8
+    ann_r50-d8 danet_r50-d8 nonlocal_r50-d8 gcnet_r50-d8 isanet_r50-d8
     pointrend_r50 segformer_mit-b0'''.split()
 _GAP = dict(type='GlobalAveragePooling')
 HEADS: Dict[str, Tuple[Optional[dict], dict]] = {
@@ -119,9 +120,9 @@ def replace_channels(cfg: object, keys: Sequence[str]) -> None:
         replace_channels(value, keys)
 
 
-# of boxes and queries, on which time depends and what is shown does not
+# of boxes, queries and layers, on which time depends and what is shown does not
 MOST = dict(max_per_img=50, nms_pre=200, num=64, num_proposals=20, num_queries=50,
-            num_points=784)
+            num_points=784, num_layers=3)
 
 
 def fewer(cfg: object) -> None:
@@ -172,6 +173,14 @@ def detector_batch(size: Tuple[int, int]) -> dict:
                         for _ in samples], data_samples=samples)
 
 
+def of_mmpretrain(backbone: dict) -> dict:
+    """The last map of a backbone; mmpretrain has a Swin of its own."""
+    if backbone['type'] != 'AsViT':
+        backbone = dict(type='mmpretrain.SwinTransformer', arch=_SWIN_ARCH, img_size=192,
+                        pad_small_map=True)
+    return dict(backbone, out_indices=(3, ))
+
+
 def classifier(name: str) -> Client:
     """A classifier of mmpretrain with one of its heads."""
     neck, options = HEADS[name]
@@ -188,7 +197,7 @@ def classifier(name: str) -> Client:
                                 gap_dim=0)]
         return dict(type='ImageClassifier', neck=necks, head=head,
                     data_preprocessor=dict(mean=[0.] * 3, std=[255.] * 3),
-                    backbone=dict(backbone, out_indices=(3, )))
+                    backbone=of_mmpretrain(backbone))
 
     def batch(size: Tuple[int, int]) -> dict:
         from mmpretrain.structures import DataSample, MultiTaskDataSample
@@ -213,7 +222,7 @@ def self_supervised(name: str) -> Client:
         cfg = Config.fromfile(_config('mmpretrain', name))
         model = cfg.model.to_dict()
         model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-        model['backbone'] = dict(backbone, out_indices=(3, ))
+        model['backbone'] = of_mmpretrain(backbone)
         replace_channels(model.get('neck'), ['in_channels'])
         return model
 
@@ -234,8 +243,8 @@ def simmim() -> Client:
         if backbone['type'] == 'AsViT':
             own = dict(backbone, type='MaskedAsViT', out_indices=(3, ))
         else:
-            own = dict(type='SimMIMSwinTransformer', img_size=192, arch=dict(
-                embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8)))
+            own = dict(type='SimMIMSwinTransformer', img_size=192, arch=_SWIN_ARCH,
+                       stage_cfgs=dict(block_cfgs=dict(window_size=6)))
         return dict(
             type='SimMIM', backbone=own, neck=dict(
                 type='SimMIMLinearDecoder', in_channels=WIDTHS[-1], encoder_stride=32),
