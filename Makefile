@@ -13,7 +13,7 @@ endif
 # These would make .venv/bin/python import other people's packages.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help set-up demo quick test bench clean
+.PHONY: help set-up demo quick test soak bench clean
 
 help:
 	@echo 'make demo     train a detector on generated data, score it, make a page of it'
@@ -21,6 +21,7 @@ help:
 	@echo 'make quick    run the tests but for the slow ones'
 	@echo 'make test     run all tests'
 	@echo 'make bench    run the benchmarks'
+	@echo 'make soak     kill runs and misuse tools for half an hour (MINUTES=30)'
 	@echo 'make set-up   only install everything into .venv/ (the others do it by themselves)'
 	@echo 'make clean    remove build leftovers; .venv/ and work_dirs/ stay'
 	@echo
@@ -43,6 +44,9 @@ quick: set-up
 
 test: set-up
 	@$(PYTEST)
+
+soak: set-up
+	@OMP_NUM_THREADS=1 .venv/bin/python tests/endurance/soak.py --minutes $(or $(MINUTES),30)
 
 bench: set-up
 	@for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit; done

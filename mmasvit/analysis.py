@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmasvit.engine.blame import blaming
 from mmasvit.errors import InputError
 from mmasvit.geometry import TOKEN_STRIDE
 from mmasvit.models.as_vit import AsViT
@@ -98,6 +99,9 @@ def _has(cfg: Any, key: str) -> bool:
         key in cfg or any(_has(value, key) for value in cfg.values()))
 
 
+MOST_PIXELS = 2**24  # what is counted is computed
+
+
 def check_shape(shape: Optional[Sequence[int]],
                 least: int = TOKEN_STRIDE) -> Optional[Tuple[int, int]]:
     """Height and width out of what ``--shape`` was given, None if it was not.
@@ -110,6 +114,9 @@ def check_shape(shape: Optional[Sequence[int]],
     if len(shape) > 2 or min(shape) < least:
         raise InputError(f'--shape takes one or two sizes of at least {least} px, got '
                          f'{" ".join(map(str, shape))}')
+    if max(shape) * min(shape) > MOST_PIXELS:
+        raise InputError(f'--shape takes at most {MOST_PIXELS / 1e6:.0f} M pixels, got '
+                         f'{" x ".join(map(str, (shape * 2)[:2]))}')
     return tuple(shape * 2)[:2]
 
 
@@ -136,7 +143,8 @@ def build_to_count(cfg: Config, freeze: bool = True) -> nn.Module:
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     torch.manual_seed(0)  # which boxes survive suppression depends on the weights
-    model = MODELS.build(cfg.model).eval()
+    with blaming('model'):
+        model = MODELS.build(cfg.model).eval()
     use_explicit_paths(model)
     return model.requires_grad_(False) if freeze else model
 

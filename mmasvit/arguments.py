@@ -1,4 +1,5 @@
 """What arguments from configs are checked with: a line says what would be right."""
+from contextlib import suppress
 from dataclasses import MISSING
 from math import inf
 from typing import Collection, Iterable, Optional, Type, TypeVar
@@ -6,6 +7,8 @@ from typing import Collection, Iterable, Optional, Type, TypeVar
 from mmasvit.errors import InputError
 
 Fields = TypeVar('Fields')
+_WORDS = {dict: 'a dict', str: 'text', int: 'a whole number', bool: 'True or False',
+          float: 'a number', list: 'a list'}
 
 
 def whole_number(name: str, value, least: int, most: Optional[int] = None) -> int:
@@ -79,6 +82,87 @@ def known_keys(name: str, given, allowed: Iterable[str],
         raise InputError(f'{name}: {"; ".join(faults)}; expected '
                          f'{"some of " if not missing else ""}{", ".join(allowed)}')
     return dict(given)
+
+
+def check_shape(name: str, value, shape) -> None:
+    """Check that a value out of a file or a config is of a declared form.
+
+    Args:
+        name: Stands before what is wrong.
+        value: The value.
+        shape: None; a type or a tuple of types (a bool is no number); a function that raises
+            ValueError or TypeError for what it does not take; ``[shape]`` for lists and
+            tuples of such; ``{'key': shape}`` for dicts that have these keys, those
+            with ``'?'`` at the end if at all; ``{str: shape}`` for dicts of such values;
+            :class:`Either` for several shapes.
+
+    Raises:
+        InputError: If it is not; the line names the place.
+    """
+    _check_shape(name, '', value, shape)
+
+
+class Either(tuple):
+    """Shapes of which one must fit; an error is of the first."""
+
+    def __new__(cls, *shapes):
+        return super().__new__(cls, shapes)
+
+
+def real(value) -> None:
+    """A shape: a number that a float can hold, infinite or not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f'must be a number, got {_short(value)}')
+    float(value)
+
+
+def numeric(value) -> None:
+    """A shape: a number, or the text that stands for one that json has no sign for."""
+    real(float(value) if isinstance(value, str) else value)
+
+
+def _check_shape(name: str, place: str, value, shape) -> None:
+    where = f'{name} {place.lstrip(".")}' if place else name
+    if isinstance(shape, Either):
+        for one in shape[1:]:
+            with suppress(InputError):
+                return _check_shape(name, place, value, one)
+        return _check_shape(name, place, value, shape[0])
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            raise InputError(f'{where} must be a dict, got {_short(value)}')
+        for key, inner in shape.items():
+            if key is str:
+                for given in value:
+                    _check_shape(name, f'{place}.{given}', value[given], inner)
+            elif key.rstrip('?') in value:
+                key = key.rstrip('?')
+                _check_shape(name, f'{place}.{key}', value[key], inner)
+            elif not key.endswith('?'):
+                raise InputError(f'{where} has no {key}')
+    elif isinstance(shape, list):
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f'{where} must be a list, got {_short(value)}')
+        for number, one in enumerate(value):
+            _check_shape(name, f'{place}.{number}', one, shape[0])
+    elif isinstance(shape, (type, tuple)):
+        kinds = shape if isinstance(shape, tuple) else (shape, )
+        if not isinstance(value, kinds) or isinstance(value, bool) and bool not in kinds:
+            words = ' or '.join(_WORDS.get(kind, kind.__name__) for kind in kinds)
+            raise InputError(f'{where} must be {words}, got {_short(value)}')
+    elif shape is None:
+        if value is not None:
+            raise InputError(f'{where} must be None, got {_short(value)}')
+    else:
+        try:
+            shape(value)
+        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+            raise InputError(f'{where}: {error}') from None
+
+
+def _short(value, most: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f'{text[:most]}...'
 
 
 def from_dict(cls: Type[Fields], name: str, given, **defaults) -> Fields:

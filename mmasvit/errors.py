@@ -10,7 +10,25 @@ class InputError(ValueError):
     The library raises it like any :class:`ValueError`; the command line tools print the
     line and exit with status 2. Every other exception keeps its traceback, since it is
     a defect of ours and not of the input.
+
+    Attributes:
+        traced: Whether the log holds a traceback that leads into somebody's own code.
     """
+    traced = False
+
+    def __init__(self, message: object):
+        super().__init__(printable(message))
+
+
+def printable(text: object) -> str:
+    """Text in one line, names out of data in it, as a terminal may show it.
+
+    Whatever is no character to print, the escapes that command a terminal among them, is
+    written as Python would write it.
+    """
+    return ''.join(
+        char if char.isprintable() else ' ' if char == '\n' else
+        char.encode('unicode_escape', 'backslashreplace').decode() for char in str(text))
 
 
 @contextmanager

@@ -1,14 +1,23 @@
 """Files that are either whole or not there."""
 import csv
+import errno
+import fcntl
 import io
 import json
 import math
 import os
-from contextlib import contextmanager
+import secrets
+import stat
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Dict, Iterator, Sequence, Union
+from typing import IO, Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
+from mmasvit.arguments import check_shape
 from mmasvit.errors import InputError
+
+_TEMPORARY = '.mmasvit-'  # what names of unfinished files begin with
+_CHECKSUM = ', "crc32": '
 
 
 @contextmanager
@@ -30,9 +39,10 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     """
     in_place = os.path.exists(path) and not os.path.isfile(path)
     target = os.fspath(path) if in_place else os.path.realpath(path)
-    folder, name = os.path.split(target)
-    temporary = target if in_place else os.path.join(folder, f'.{os.getpid()}.{name}')
+    temporary, descriptor = target, None
     try:
+        if not in_place:
+            temporary, descriptor = _make_temporary(target)
         yield temporary
         if not in_place:
             # renamed before its content is on the disk, a power cut would leave it empty
@@ -41,8 +51,48 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     except OSError as error:
         raise InputError(f'{path} cannot be written: {error.strerror or error}') from None
     finally:
-        if not in_place and os.path.exists(temporary):
-            os.remove(temporary)
+        if descriptor is not None:
+            os.close(descriptor)
+            with suppress(FileNotFoundError):
+                os.remove(temporary)
+
+
+def _make_temporary(target: str) -> Tuple[str, int]:
+    """A new file beside a target, which nobody could foresee, and the hold on it.
+
+    What writers left behind that were killed is swept up: who lives holds its file.
+    """
+    folder, name = os.path.split(target)
+    with os.scandir(folder) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(_TEMPORARY)
+                and entry.is_file(follow_symlinks=False)]
+    for path in left:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.remove(path)
+            finally:
+                os.close(descriptor)
+    temporary = os.path.join(folder, f'{_TEMPORARY}{secrets.token_hex(8)}'
+                             f'{os.path.splitext(name)[1]}')
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with suppress(OSError):  # some networks' disks know no locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return temporary, descriptor
+
+
+def read_bytes(path: Union[str, Path]) -> bytes:
+    """Read a file that is one: no pipe, which never ends, and no device.
+
+    Raises:
+        OSError: If it is none, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, 'rb') as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, 'it is no file')
+        return file.read()
 
 
 def sync(file: Union[str, Path, IO]) -> None:
@@ -69,27 +119,86 @@ def write_json(path: Union[str, Path], value: dict) -> None:
                                    encoding='utf-8')
 
 
-def read_result(path: Path, what: str, needed: Sequence[str]) -> dict:
+def read_json(path: Union[str, Path], shape: Any = dict) -> Any:
+    """Read a json file of a declared form.
+
+    Args:
+        path: The file.
+        shape: What it must hold; see :func:`~mmasvit.arguments.check_shape`.
+
+    Raises:
+        InputError: If it cannot be read, is no json, or of another form.
+    """
+    try:
+        content = json.loads(read_bytes(path).decode('utf-8'))
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}') from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'{path} is damaged: {error}') from None
+    check_shape(f'{path} is damaged:', content, shape)
+    return content
+
+
+def read_result(path: Path, what: str, shape: dict) -> dict:
     """Read the json file that a finished run of a kind leaves.
 
     Args:
         path: The file.
         what: The kind of run, for the error.
-        needed: Entries that it must have.
+        shape: What it must hold; see :func:`~mmasvit.arguments.check_shape`.
 
     Raises:
-        InputError: If it is not there, or has not all of them.
+        InputError: If it is not there, or has not all of it.
+    """
+    if not path.is_file():
+        reason = 'is no file' if path.exists() else 'does not exist'
+        raise InputError(f'{path.parent} holds no finished {what}: {path.name} {reason}')
+    return read_json(path, shape)
+
+
+def read_table(path: Path, columns: Sequence[str], texts: Sequence[str] = ()
+               ) -> List[Dict[str, Any]]:
+    """Read a csv file that a run leaves: a dict for each row.
+
+    Args:
+        path: The file.
+        columns: Columns that it must have.
+        texts: Those of all columns that hold no numbers. With none, all stays text.
+
+    Raises:
+        InputError: If it cannot be read, or has no rows or not all columns.
     """
     try:
-        result = json.loads(path.read_text(encoding='utf-8'))
-        for name in needed:
-            result[name]
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode('utf-8'),
+                                               newline='')))
+        if not rows:
+            raise ValueError('it has no rows')
+        missing = [name for name in columns if name not in rows[0]]
+        if missing:
+            raise ValueError(f'it has no column {missing[0]}')
+        for number, row in enumerate(rows, 1):
+            if None in row or None in row.values():
+                raise ValueError(f'row {number} has more or fewer values than columns')
+        return [{name: value if not texts or name in texts else float(value)
+                 for name, value in row.items()} for row in rows]
     except OSError as error:
-        raise InputError(f'{path.parent} holds no finished {what}: {error.strerror} '
-                         f'({path.name})') from None
-    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}') from None
+    except (ValueError, csv.Error) as error:
         raise InputError(f'{path} is damaged: {error}') from None
-    return result
+
+
+def with_checksum(line: str) -> str:
+    """The text of a json dict with a checksum of itself as its last entry."""
+    return f'{line[:-1]}{_CHECKSUM}{zlib.crc32(line.encode())}}}'
+
+
+def without_checksum(line: str) -> Tuple[str, Optional[bool]]:
+    """The text before :func:`with_checksum`, and whether it is that; None if it has no
+    checksum."""
+    before, mark, after = line.rpartition(_CHECKSUM)
+    if not mark:
+        return line, None
+    return before + '}', after == f'{zlib.crc32((before + "}").encode())}}}'
 
 
 def _finite(value):

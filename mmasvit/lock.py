@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Set, Union
@@ -12,7 +13,7 @@ _held: Set[int] = set()  # descriptors
 
 
 @contextmanager
-def locked(folder: Union[str, Path]) -> Iterator[None]:
+def locked(folder: Union[str, Path], patience: float = 0) -> Iterator[None]:
     """Hold a folder; a second process that wants it is refused.
 
     The lock lies on the folder itself: it ends with the process that holds it, however
@@ -21,18 +22,26 @@ def locked(folder: Union[str, Path]) -> Iterator[None]:
 
     Args:
         folder: An existing folder.
+        patience: Seconds to wait for whoever holds it: one that was killed takes a
+            moment to be gone. Defaults to none.
 
     Raises:
         InputError: If another process holds it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            os.close(descriptor)
-            raise InputError(f'another run works in {folder}; wait for its end, or '
-                             'choose another work directory') from None
+    latest = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                if time.monotonic() < latest:
+                    time.sleep(0.05)
+                    continue
+                os.close(descriptor)
+                raise InputError(f'another run works in {folder}; wait for its end, or '
+                                 'choose another work directory') from None
+        break
     _held.add(descriptor)
     try:
         yield

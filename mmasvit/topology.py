@@ -16,6 +16,8 @@ from mmasvit.geometry import (NUM_STAGES, PRETRAIN_IMG_SIZE, TOKEN_STRIDE, Windo
 
 CONV_POS_KERNEL = 3  # edge of the convolution that tells tokens where they are
 MAX_WIDTH = 1024  # stage widths C, 2C, 4C, 8C stop growing here (released code)
+# far beyond what anybody trains, and short of what no machine can hold
+_MOST = dict(kernels=128, splits=1024, expansions=128, depths=1000)
 NUM_CLASSES = 1000  # of ImageNet-1k, whose classifier the tables of the paper count
 
 # Table 1 of the paper, in the order of the genotype's text. S4 is always 1.
@@ -63,16 +65,16 @@ class Topology:
     embed_dims: int = 32
 
     def __post_init__(self):
-        for name in ('kernels', 'splits', 'expansions', 'depths'):
+        for name, most in _MOST.items():
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or len(values) != NUM_STAGES:
                 raise InputError(f'topology: {name} must have {NUM_STAGES} values, '
                                  f'got {values!r}')
             object.__setattr__(self, name, tuple(values))
             for value in values:
-                whole_number(f'topology: each of {name}', value, 1)
-        whole_number('topology: num_heads', self.num_heads, 1)
-        whole_number('topology: embed_dims', self.embed_dims, 1)
+                whole_number(f'topology: each of {name}', value, 1, most)
+        whole_number('topology: num_heads', self.num_heads, 1, 8 * MAX_WIDTH)
+        whole_number('topology: embed_dims', self.embed_dims, 1, 2**20)
         if min(self.kernels) < 2:
             raise InputError('topology: kernels must be at least 2, '
                              f'got {self.kernels}')

@@ -10,16 +10,37 @@ from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 from mmasvit.errors import InputError
 
 
+class DamagedCheckpoint(InputError):
+    """A file that was a checkpoint, or never one: nothing can be read out of it."""
+
+
 def check_checkpoint(path: Optional[str]) -> None:
-    """Raise :class:`InputError` if a local file is missing or clearly no checkpoint."""
+    """Check that a local file is there, and whole if it is a checkpoint.
+
+    The checksums in it are compared, which torch does not do: a second for each gigabyte.
+
+    Raises:
+        InputError: If it is missing.
+        DamagedCheckpoint: If it is not whole.
+    """
     if not path or '://' in path:
         return
     if not os.path.isfile(path):
-        raise InputError(f'checkpoint {path} does not exist')
-    with open(path, 'rb') as file:
-        pickled = file.read(1) == b'\x80'  # as torch wrote before it took to zip files
-    if not pickled and not zipfile.is_zipfile(path):
-        raise InputError(f'checkpoint {path} is damaged, or is none')
+        reason = 'is no file' if os.path.exists(path) else 'does not exist'
+        raise InputError(f'checkpoint {path} {reason}')
+    try:
+        with open(path, 'rb') as file:
+            pickled = file.read(1) == b'\x80'  # as torch wrote before it took to zip
+        if pickled:
+            return
+        with zipfile.ZipFile(path) as content:
+            damaged = content.testzip()
+    except OSError as error:
+        raise InputError(f'checkpoint {path} cannot be read: {error.strerror}') from None
+    except Exception:  # zipfile raises many kinds, zlib's and struct's among them
+        damaged = path
+    if damaged:
+        raise DamagedCheckpoint(f'checkpoint {path} is damaged, or is none')
 
 
 def read_checkpoint(path: str, map_location: str = 'cpu') -> Any:
@@ -33,7 +54,8 @@ def read_checkpoint(path: str, map_location: str = 'cpu') -> Any:
         map_location: Device to load to. Defaults to ``'cpu'``.
 
     Raises:
-        InputError: If the file is missing, damaged, or holds more than that.
+        InputError: If the file is missing, or holds more than that.
+        DamagedCheckpoint: If it is damaged.
     """
     check_checkpoint(path)
     try:
@@ -50,4 +72,4 @@ def read_checkpoint(path: str, map_location: str = 'cpu') -> Any:
             f'{path} weights.pth') from None
     except Exception as error:  # whatever a damaged file raises
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f'checkpoint {path} cannot be read: {line}') from None
+        raise DamagedCheckpoint(f'checkpoint {path} cannot be read: {line}') from None

@@ -14,6 +14,7 @@ with mock.patch.object(sys, 'path', [str(ROOT / 'benchmarks'), *sys.path]):
     DETECTION = load('benchmarks/detection.py')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DETECTION['DEFAULT'])
 def test_contestants_of_detection_build(name):
     """Outputs are what the neck of the config expects."""

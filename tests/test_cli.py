@@ -53,7 +53,9 @@ def test_cfg_options_mean_what_they_mean_to_mmengine(config, words):
     theirs = argparse.ArgumentParser()
     theirs.add_argument('--cfg-options', nargs='+', action=DictAction)
     expected = load_config(config)
-    expected.merge_from_dict(theirs.parse_args(['--cfg-options', *words]).cfg_options)
+    changes = theirs.parse_args(['--cfg-options', *words]).cfg_options
+    expected.merge_from_dict(changes)
+    assert load_config(config, changes).to_dict() == expected.to_dict()
     for argv in (['--cfg-options', *words],
                  [part for word in words for part in ('--cfg-options', word)]):
         args = load('tools/train.py')['parse_args']([config, *argv])

@@ -68,6 +68,7 @@ def test_elastic_config_is_its_base_with_a_schedule(name):
     assert cfg.param_scheduler == base.param_scheduler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [n for n in REVITS if 'imagenette' not in n])
 def test_revit_config_is_its_base_as_a_revit(name):
     cfg = Config.fromfile(ROOT / 'configs' / name)
@@ -82,6 +83,7 @@ def test_revit_config_is_its_base_as_a_revit(name):
     assert revit.token_strides == revit.backbone.token_strides == (16, 8, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, base', list(zip(DVTS, (
     'revit_asvit_imagenette.py', 'asvit_small_in1k.py'))))
 def test_dvt_config_is_its_base_as_a_cascade(name, base):
@@ -121,6 +123,7 @@ def test_classifier_has_the_papers_size(size, params):
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == params
 
 
+@pytest.mark.slow
 def test_large_detector_has_the_papers_size():
     _, model = build('cascade_asvit_large_coco.py')
     millions = sum(p.numel() for p in model.parameters()) / 1e6

@@ -1,9 +1,15 @@
-"""A killed search and a killed scaling end as if nobody had killed them."""
+"""Killed runs end as if nobody had killed them; ``make soak`` does this at length."""
+import sys
+from pathlib import Path
+
 import pytest
-from kills import try_kind
+
+sys.path.append(str(Path(__file__).parent / 'endurance'))
+from kills import try_kind  # noqa: E402
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['search', 'scaling'])
-def test_kills(kind, tmp_path):
-    try_kind(kind, 3, 1, tmp_path)
+@pytest.mark.parametrize('kind, processes', [
+    ('training', 1), ('training', 2), ('search', 2), ('scaling', 1)])
+def test_kills(kind, processes, tmp_path):
+    try_kind(kind, processes, 2, 1, tmp_path)

@@ -76,3 +76,32 @@ def test_a_forked_child_ends_it_neither_nor_keeps_it(tmp_path):
             pass
     finally:
         child.kill()
+
+
+def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
+    """And the folder is free at once for who waits a moment."""
+    from mmasvit.parent import end_with_parent
+    read, write = os.pipe()
+    launcher = os.fork()
+    if not launcher:
+        if not os.fork():  # the worker
+            end_with_parent()
+            with locked(tmp_path):
+                os.write(write, str(os.getpid()).encode())
+                time.sleep(60)
+        time.sleep(60)
+        os._exit(0)
+    worker = int(os.read(read, 20))
+    with pytest.raises(InputError), locked(tmp_path):
+        pass
+    os.kill(launcher, signal.SIGKILL)
+    os.waitpid(launcher, 0)
+    with locked(tmp_path, patience=5):
+        pass
+    with pytest.raises(ProcessLookupError):
+        while True:  # until whoever adopted it has noticed
+            os.kill(worker, 0)
+            state = open(f'/proc/{worker}/stat').read().split()[2]
+            if state == 'Z':
+                raise ProcessLookupError
+            time.sleep(0.05)

@@ -84,6 +84,7 @@ def digest(folder):
 # ------------------------------------------------------------------------- layouts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_layout_is_found_and_mmdet_reads_it(tmp_path, new_config, name):
     root = lay_out(tmp_path / 'set', name)

@@ -270,7 +270,7 @@ def test_pages_of_a_search_and_a_scaling(tmp_path):
                 assert page.row(str(member['step']), member['topology'])[2] == (
                     f'{member["params"] / 1e6:.2f}')
     (tmp_path / 'search' / 'topology.json').write_text('{"measures": {}}')
-    assert 'topology.json or history.csv is damaged' in fails(TOOL, tmp_path / 'search')
+    assert 'topology.json is damaged: ' in fails(TOOL, tmp_path / 'search')
     (tmp_path / 'scale' / 'family.json').write_text('[]')
     assert 'family.json is damaged' in fails(TOOL, tmp_path / 'scale')
 

@@ -310,6 +310,7 @@ class TestBadInput:
             'tools/train.py', DETECTOR, '--work-dir', blocker / 'work',
             *detector_options(shapes))
 
+    @pytest.mark.slow
     def test_checkpoints(self, shapes, tmp_path):
         options = detector_options(shapes)
         assert 'nothing.pth does not exist' in fails(

@@ -77,6 +77,7 @@ def test_the_control_runs_where_everything_is_trusted(tmp_path):
     assert (tmp_path / 'ran').exists()
 
 
+@pytest.mark.slow
 def test_the_advice_makes_a_file_that_is_read(tmp_path):
     import shlex
     import subprocess

@@ -11,6 +11,10 @@ A tool reads its command line first and loads the library after it, inside its f
         _cli.run(main, parse_args())
 """
 import argparse
+import codecs
+import io
+import locale
+import os
 import sys
 from typing import Callable
 
@@ -22,7 +26,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         """Print the message without the usage, and leave."""
-        self.exit(2, f'error: {message}\n')
+        line = ''.join(char if char.isprintable() else repr(char)[1:-1] for char in message)
+        self.exit(2, f'error: {line}\n')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser,
@@ -80,7 +85,15 @@ def add_replay_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """Run a tool whose command line has been read; bad input ends it in one line."""
+    """Run a tool whose command line has been read; bad input ends it in one line.
+
+    Names of files and texts in them are UTF-8 whatever the locale says.
+    """
+    if codecs.lookup(locale.getpreferredencoding(False)).name != 'utf-8':
+        os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may be no text at all
+            stream.reconfigure(errors='backslashreplace')
     try:
         from mmasvit.errors import one_line_errors
     except KeyboardInterrupt:  # it loads torch and mmdet, which takes seconds

@@ -28,15 +28,16 @@ def main(args: argparse.Namespace) -> None:
 
     import torch
 
+    from mmasvit.arguments import whole_number
     from mmasvit.engine import launch, preflight
-    from mmasvit.errors import InputError
+    from mmasvit.engine.config_form import MOST_WORKERS
     from mmasvit.lock import locked
     from mmasvit.progress import progress_bar
     from mmasvit.study.items import Progress, check_study
     from mmasvit.study.table import HEADINGS, collect, correlate, to_cells, write_study
     from mmasvit.tables import print_table
-    if args.processes is not None and args.processes < 1:
-        raise InputError(f'--processes must be at least 1, got {args.processes}')
+    if args.processes is not None:
+        whole_number('--processes', args.processes, 1, MOST_WORKERS)
     cfg = launch.load_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir
     preflight.check_writable(args.work_dir)

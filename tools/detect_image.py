@@ -153,6 +153,7 @@ def main(args: argparse.Namespace) -> None:
 
     from mmasvit.analysis import is_detector
     from mmasvit.engine import checkpoints
+    from mmasvit.engine.blame import blaming
     from mmasvit.engine.launch import load_config
     from mmasvit.engine.preflight import check_device, check_writable
     from mmasvit.errors import InputError
@@ -179,12 +180,14 @@ def main(args: argparse.Namespace) -> None:
     from rich.progress import track
     checkpoints.settle_classes(cfg, checkpoint, args.checkpoint, defaults=False)
     with warnings.catch_warnings(record=True):  # it would speak of COCO's classes
-        model = init_detector(cfg, device=device)
+        with blaming('model'):
+            model = init_detector(cfg, device=device)
     checkpoints.check_fit(model, checkpoint, args.checkpoint)
     classes = name_classes(model, cfg, checkpoint)
     model.dataset_meta = dict(model.dataset_meta, classes=classes)
     check_writable(args.out)
-    visualizer = VISUALIZERS.build(cfg.visualizer)
+    with blaming('visualizer'):
+        visualizer = VISUALIZERS.build(cfg.get('visualizer'))
     visualizer.dataset_meta = model.dataset_meta
     ids = list(category_ids(cfg, classes).values())
     results = []

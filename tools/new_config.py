@@ -64,6 +64,7 @@ def _positive(kind: type):
 def main(args: argparse.Namespace) -> None:
     """Find, decide, check, write, and say what comes next."""
     from mmasvit.engine.preflight import check_seed
+    from mmasvit.errors import printable
     from mmasvit.recipe.make import Machine, Wishes, make_config
     check_seed(dict(seed=args.seed))
     wishes = Wishes(arch=args.arch, base=args.base, init=args.init, epochs=args.epochs,
@@ -71,7 +72,8 @@ def main(args: argparse.Namespace) -> None:
                     minutes=args.minutes, flips=args.flips, seed=args.seed)
     recipe = make_config(Path(args.data), Path(args.out), wishes, Machine.this())
     train, *afterwards = recipe.commands
-    print('\n'.join([*recipe.why, '', f'written: {args.out}; when it is trained:',
+    print('\n'.join([*map(printable, recipe.why), '',
+                     f'written: {printable(args.out)}; when it is trained:',
                      *(f'  {command}' for command in afterwards), 'now train:', train]))
 
 

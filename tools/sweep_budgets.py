@@ -34,12 +34,10 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Measure, print the table, write it and the figure."""
     from mmasvit.adaptive import DVT, ReViT
-    from mmasvit.adaptive.budgets import assigned, curves, plot, rows
-    from mmasvit.adaptive.cascade import cascaded
     from mmasvit.adaptive.label_file import read_labels
-    from mmasvit.adaptive.measure import check_kind, costs_of, measure
+    from mmasvit.adaptive.measure import check_kind
     from mmasvit.engine import launch, preflight
-    from mmasvit.files import TableFile
+    from mmasvit.lock import locked
     from mmasvit.report.inference import digest
     from mmasvit.weights import check_checkpoint
     cfg = launch.load_config(args.config, args.cfg_options)
@@ -51,6 +49,16 @@ def main(args: argparse.Namespace) -> None:
         given = read_labels(args.labels, digest(Path(args.checkpoint)))['images']
         trained = {name for name, one in given.items() if one['part'] == 'train'}
     preflight.check_writable(args.work_dir)
+    with locked(args.work_dir):
+        sweep(cfg, args, trained)
+
+
+def sweep(cfg, args: argparse.Namespace, trained: set) -> None:
+    """The work itself."""
+    from mmasvit.adaptive.budgets import assigned, curves, plot, rows
+    from mmasvit.adaptive.cascade import cascaded
+    from mmasvit.adaptive.measure import costs_of, measure
+    from mmasvit.files import TableFile
     measured = measure(cfg, Path(args.checkpoint), trained)
     costs = costs_of(cfg, measured)
     chosen = []

@@ -46,11 +46,13 @@ def draw(cfg, args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Check what can be checked first, then evaluate."""
     from mmasvit.engine import checkpoints, launch, preflight
+    from mmasvit.engine.config_form import check_entries
     from mmasvit.engine.tta import use_tta
     from mmasvit.errors import InputError
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out must end in .pkl or .pickle, got {args.out}')
     cfg = launch.load_config(args.config, args.cfg_options)
+    check_entries(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'))
     checkpoint = checkpoints.read(args.checkpoint)
     cfg.load_from = args.checkpoint
     launch.prepare(cfg, args)

@@ -24,10 +24,12 @@ def main(args: argparse.Namespace) -> None:
     from mmengine.dist import is_main_process
 
     from mmasvit.engine import checkpoints, launch, preflight
+    from mmasvit.engine.config_form import check_entries
     from mmasvit.engine.optimizers import use_bf16
     from mmasvit.errors import InputError
     from mmasvit.files import write_json
     cfg = launch.load_config(args.config, args.cfg_options)
+    check_entries(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'))
     if args.amp:
         use_bf16(cfg.optim_wrapper)
     if args.auto_scale_lr:

@@ -1,14 +1,18 @@
 """The file of token-length labels, and the config of an assigner that learns them."""
-import json
 from pathlib import Path
 from typing import Dict, List, Sequence, Union
 
 import numpy as np
 import torch
 
+from mmasvit.arguments import Either, real
+from mmasvit.config_text import literal, quotable
 from mmasvit.errors import InputError
+from mmasvit.files import read_json
 from mmasvit.random import Purpose, generator
 
+_SHAPE = dict(checkpoint=str, token_strides=[int], images={
+    str: dict(path=str, part=str, quality=[real], label=Either(int, None))})
 HELD_OUT = 4  # one image in so many is kept aside from the assigner's training
 
 
@@ -54,15 +58,8 @@ def read_labels(path: Union[str, Path], checkpoint: str = '') -> dict:
     Raises:
         InputError: If it cannot be read, or is of another model.
     """
-    try:
-        labels = json.loads(Path(path).read_text(encoding='utf-8'))
-        found = labels['checkpoint']
-        labels['token_strides'], labels['images'].items()
-    except OSError as error:
-        raise InputError(f'labels {path}: {error.strerror}') from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f'labels {path}: not a file of '
-                         'tools/label_token_lengths.py') from None
+    labels = read_json(path, _SHAPE)
+    found = labels['checkpoint']
     if checkpoint and found != checkpoint:
         raise InputError(f'labels {path} are of another model: of the checkpoint '
                          f'{found[:12]}, not {checkpoint[:12]}')
@@ -88,7 +85,7 @@ model = dict(
         # labels are uneven: each class has the same weight as a whole
         loss=dict(type='CrossEntropyLoss', class_weight={weights})))
 
-labels = {labels!r}
+labels = {labels}
 small = [dict(type='LoadImageFromFile'),
          dict(type='Resize', scale=(img_size, img_size), interpolation='area')]
 train_dataloader = dict(
@@ -140,5 +137,6 @@ def assigner_config(name: str, facts: str, labels: str, counts: Sequence[int],
     """
     total, present = sum(counts), sum(count > 0 for count in counts)
     weights = [round(total / present / count, 4) if count else 0. for count in counts]
-    return _CONFIG.format(name=name, facts=facts, labels=labels, classes=len(counts),
-                          weights=weights, img_size=img_size, seed=seed, **normalisation)
+    return _CONFIG.format(name=quotable(name), facts=quotable(facts),
+                          labels=literal(labels), classes=len(counts), weights=weights,
+                          img_size=img_size, seed=seed, **normalisation)

@@ -2,6 +2,8 @@
 from dataclasses import asdict, dataclass
 from typing import Sequence
 
+from mmasvit.errors import printable
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -21,6 +23,9 @@ class Finding:
     total: int
     text: str
 
+    def __post_init__(self):
+        object.__setattr__(self, 'text', printable(self.text))
+
     def to_json(self) -> dict:
         return asdict(self)
 
@@ -29,4 +34,4 @@ def shown(values: Sequence, most: int = 5) -> str:
     """The first of some values for a message, ``(a, b, ...)``."""
     values = list(values)
     more = ', ...' if len(values) > most else ''
-    return f'({", ".join(str(value)[:60] for value in values[:most])}{more})'
+    return f'({", ".join(printable(value)[:60] for value in values[:most])}{more})'

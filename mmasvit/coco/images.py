@@ -7,6 +7,8 @@ size, all others as the loader does it.
 """
 import io
 import os
+import re
+import stat
 import struct
 import warnings
 import zlib
@@ -27,8 +29,11 @@ from mmasvit.errors import InputError
 
 MOST_DECODED = 2**29  # bytes of files: seconds to a minute
 WORKERS = 16  # much of the time goes into waiting for the file system
-MOST_PIXELS = 2**30  # OpenCV's own limit
+OPENCV_PIXELS = 2**30  # OpenCV's own limit
+# what a loader may hold several times over, per worker: 600 MB as colours
+MOST_PIXELS, MOST_SIDE = 2 * 10**8, 2**15
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are swapped
+PADDING = 128  # bytes after the last code of a JPEG that are none of an image
 Track = Callable[[Sequence], Iterable]
 
 
@@ -87,8 +92,12 @@ def look_at(paths: Iterable[str], track: Track = iter,
 
 def read_header(path: str) -> Look:
     """Look at a file's header."""
+    size = 0
     try:
-        size = os.path.getsize(path)
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            return Look(path, 'image-missing', f'image {path} is no file')
+        size = status.st_size
         with open(path, 'rb') as file, Image.open(file) as image:
             turned, (width, height) = _is_turned(image, file), image.size
             if turned and image.format != 'TIFF':  # of which Pillow has turned the size
@@ -97,10 +106,13 @@ def read_header(path: str) -> Look:
     except FileNotFoundError:
         return Look(path, 'image-missing', f'image {path} does not exist')
     except (OSError, SyntaxError, ValueError, struct.error) as error:
-        if not os.path.isfile(path):
-            return Look(path, 'image-missing', f'image {path} is no file')
-        line = 'is empty' if not os.path.getsize(path) else f'cannot be decoded: {error}'
+        line = f'cannot be decoded: {error}' if size or isinstance(error, OSError) and (
+            error.errno) else 'is empty'
         return Look(path, 'image-damaged', f'image {path} {line}')
+    if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
+        return Look(path, 'image-huge', f'image {path} has {width} x {height} px: more '
+                    f'than {MOST_PIXELS / 1e6:.0f} M, or more than {MOST_SIDE} along a '
+                    'side; cut it into tiles')
     return Look(path, '', '', height, width, turned, kind, size)
 
 
@@ -159,7 +171,7 @@ def compare_sizes(looks: Sequence[Look], widths: np.ndarray,
 def _any_size() -> Iterator[None]:
     """Let Pillow open what OpenCV loads, and OpenCV keep its remarks to itself."""
     limit, level = Image.MAX_IMAGE_PIXELS, cv2.getLogLevel()
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    Image.MAX_IMAGE_PIXELS = OPENCV_PIXELS
     cv2.setLogLevel(0)
     try:
         with warnings.catch_warnings():
@@ -238,7 +250,10 @@ def _jpeg_damage(content: bytes) -> Optional[str]:
     try:  # at an eighth of its size all of the file is read, and little is computed
         simplejpeg.decode_jpeg(content, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
-        if 'premature end' in str(error).lower():
+        # what no code of an image stood for; a few bytes are some camera's habit
+        left = re.search(r'(\d+) extraneous bytes before marker 0xd9', str(error))
+        if (re.search('premature end|bad huffman', str(error), re.IGNORECASE)
+                or left and int(left[1]) > PADDING):
             return f'cannot be decoded to its end: {error}'
         return _pillow_fault(content)  # a mere warning, or a kind that it does not know
     return None

@@ -9,6 +9,7 @@ from rich.markup import escape
 from mmasvit.coco.annotations import NO_MASK
 from mmasvit.coco.findings import Finding
 from mmasvit.coco.view import View
+from mmasvit.errors import printable
 from mmasvit.tables import print_table
 
 SMALL, MEDIUM = 32**2, 96**2  # COCO's limits of areas, in pixels
@@ -90,8 +91,8 @@ class DataReport:
         """Print tables and findings."""
         splits, console = self.splits, Console(soft_wrap=True, highlight=False)
         for name, split in splits.items():
-            console.print(escape(f'{name}: {split.ann_file}, images in '
-                                 f'{split.image_folder}'))
+            console.print(escape(printable(f'{name}: {split.ann_file}, images in '
+                                           f'{split.image_folder}')))
         counts = {'images': 'images', '  without objects': 'images_without_objects',
                   'objects': 'objects', '  with masks': 'masks',
                   'crowd regions': 'crowds'}

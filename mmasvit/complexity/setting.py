@@ -55,7 +55,7 @@ class Setting:
         seed: Seed of initialisations, circles and images. Defaults to 0.
 
     Raises:
-        InputError: If a number is too small or the protocol unknown.
+        InputError: If a number is too small or absurdly large, or the protocol unknown.
     """
     protocol: str = 'released'
     image_size: int = 224
@@ -69,8 +69,10 @@ class Setting:
         # the last of a closed protocol's angles is the first again
         smallest = dict(image_size=32, repeats=1, num_images=2, seed=0,
                         num_angles=3 if self.rules.closed_sum else 2)
+        largest = dict(image_size=8192, repeats=10**5, num_images=10**5, num_angles=10**5,
+                       seed=2**63 - 1)
         for name, least in smallest.items():
-            whole_number(name, getattr(self, name), least)
+            whole_number(name, getattr(self, name), least, largest[name])
 
     @property
     def rules(self) -> Protocol:

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from torch import Tensor, nn
 
-from mmasvit.errors import InputError
+from mmasvit.errors import InputError, printable
 from mmasvit.weights import read_checkpoint
 
 
@@ -169,5 +169,5 @@ def _first(items: List[str]) -> str:
 
 
 def _short(names: Sequence[str], most: int = 8) -> str:
-    shown = ', '.join(map(str, names[:most]))
+    shown = ', '.join(map(printable, names[:most]))
     return f'({shown}{", ..." if len(names) > most else ""})'

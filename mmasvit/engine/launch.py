@@ -5,10 +5,9 @@ import os
 import re
 import shutil
 import sys
-import zipfile
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.distributed
@@ -18,84 +17,109 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
+from mmasvit.engine.blame import blaming
+from mmasvit.engine.config_form import check_form
 from mmasvit.engine.data import MENDED_FOLDER
 from mmasvit.engine.preflight import check_measuring, check_seed, check_writable
 from mmasvit.engine.runner import CarefulRunner
 from mmasvit.errors import InputError
 from mmasvit.lock import locked
-from mmasvit.weights import check_checkpoint, read_checkpoint
+from mmasvit.measuring.sharing import on_main_process
+from mmasvit.parent import end_with_parent
+from mmasvit.weights import DamagedCheckpoint, check_checkpoint, read_checkpoint
 
+PATIENCE = 3  # seconds to wait for a folder: a killed run is gone by then
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
 
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
     """Apply ``--resume``, when :func:`prepare` has settled the work directory.
 
-    Where there is nothing to resume, the run starts as it would without the flag.
+    Where there is nothing to resume, the run starts as it would without the flag, and
+    says so if there was something.
 
     Raises:
         InputError: If the checkpoint to start from does not exist or is damaged.
     """
-    checkpoint = (latest_checkpoint(cfg.work_dir) if args.resume == 'auto'
-                  else args.resume)
+    checkpoint = args.resume
+    if checkpoint == 'auto':
+        checkpoint, damaged = latest_checkpoint(cfg.work_dir)
+        if damaged and is_main_process():
+            rest = f'going on from {checkpoint}' if checkpoint else 'beginning anew'
+            print(f'--resume: {damaged[0]}: {rest}')
     if checkpoint:
         cfg.resume, cfg.load_from = True, checkpoint
     check_checkpoint(cfg.get('load_from'))
 
 
-def latest_checkpoint(work_dir: str) -> Optional[str]:
-    """The newest whole checkpoint of a run in a work directory; None if it has none.
+def latest_checkpoint(work_dir: str) -> Tuple[Optional[str], List[str]]:
+    """The newest whole checkpoint of a run in a work directory.
 
-    mmengine writes checkpoints, and the note of which is the last, in place: whatever a
-    kill or a full disk cut short is passed over. The folder may have been moved.
+    Whatever a kill, a full disk or a bad one has damaged is passed over. The folder may
+    have been moved.
+
+    Returns:
+        Its path, None if there is none, and a line for each that is damaged.
 
     Raises:
-        InputError: If all of them are damaged.
+        InputError: If the newest one holds more than weights and plain values.
     """
     note = Path(work_dir, 'last_checkpoint')
-    noted = note.read_text().strip() if note.is_file() else ''
+    noted = note.read_bytes().decode(errors='replace') if note.is_file() else ''
+    noted = noted.strip() if noted.strip().isprintable() else ''
     if '://' in noted:
-        return noted
+        return noted, []
     # under any name and in any folder: CheckpointHook's filename_tmpl and out_dir
     last = [Path(work_dir, os.path.basename(noted)), Path(noted)]
     others = [path for path in Path(work_dir).iterdir()
               if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
     others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    paths = [path for path in last + others if path.is_file()]
-    whole = next((str(path) for path in paths if zipfile.is_zipfile(path)), None)
-    if paths and not whole:
-        raise InputError(f'all checkpoints in {work_dir} are damaged, the newest is '
-                         f'{paths[0].name}')
-    return whole
+    damaged = []
+    for path in dict.fromkeys(path for path in last + others if path.is_file()):
+        try:
+            read_checkpoint(str(path))
+            return str(path), damaged
+        except DamagedCheckpoint as error:
+            damaged.append(str(error))
+    return None, damaged
 
 
-def load_config(path: str, cfg_options: Optional[Sequence[str]] = None) -> Config:
+def load_config(path: str, cfg_options: Union[Sequence[str], dict, None] = None
+                ) -> Config:
     """Read a config file.
 
     Args:
         path: The file.
-        cfg_options: Settings to override, as mmengine's ``--cfg-options`` takes them:
-            words such as ``'train_dataloader.batch_size=4'``.
+        cfg_options: Settings to override, as mmengine's ``--cfg-options`` takes them
+            (words such as ``'train_dataloader.batch_size=4'``) or makes of them (a dict).
 
     Raises:
-        InputError: If it (or a config it builds on) is missing or cannot be read.
+        InputError: If it (or a config it builds on) is missing, cannot be read, or is
+            not of the form that all configs have.
     """
     if not os.path.isfile(path):
         raise InputError(f'config {path} does not exist')
-    given = argparse.Namespace(changes={})
-    try:
-        DictAction('--cfg-options', 'changes')(None, given, cfg_options)
-    except AssertionError as error:  # brackets without their other half
-        raise InputError(f'--cfg-options: {error}') from None
+    changes = cfg_options if isinstance(cfg_options, dict) else _changes(cfg_options)
     try:
         cfg = Config.fromfile(path)
-        cfg.merge_from_dict(given.changes)
+        cfg.merge_from_dict(changes)
     except InputError:
         raise
     except Exception as error:  # a config is a program: anything can go wrong in it
         line = ' '.join(str(error).split()) or type(error).__name__
         raise InputError(f'config {path} cannot be read: {line}') from error
+    check_form(cfg, changes)
     return cfg
+
+
+def _changes(words: Optional[Sequence[str]]) -> dict:
+    """What the words of ``--cfg-options`` change."""
+    given = argparse.Namespace(changes={})
+    try:
+        DictAction('--cfg-options', 'changes')(None, given, words or ())
+    except AssertionError as error:  # brackets without their other half
+        raise InputError(f'--cfg-options: {error}') from None
+    return given.changes
 
 
 def prepare(cfg: Config, args: argparse.Namespace) -> None:
@@ -107,8 +131,11 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
     check_seed(cfg.get('randomness', {}))
-    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise InputError('--launcher pytorch needs torchrun, as in tools/dist_train.sh')
+    if args.launcher == 'pytorch':
+        if 'RANK' not in os.environ:
+            raise InputError('--launcher pytorch needs torchrun, as in '
+                             'tools/dist_train.sh')
+        end_with_parent()
     cfg.work_dir = (args.work_dir or cfg.get('work_dir')
                     or os.path.join('work_dirs', Path(cfg.filename).stem))
     check_writable(cfg.work_dir)
@@ -165,20 +192,14 @@ def build_runner(cfg: Config) -> Runner:
 
     Raises:
         InputError: If the config names a part, or an argument of one, that does not
-            exist. Every other error is one of the part itself.
+            exist or is refused by it.
     """
     for path in _initial_weights(cfg.get('model')):
         read_checkpoint(path)  # before a part reads it by a loader that trusts everybody
-    try:
+    with blaming(f'config {cfg.filename}'):
         if 'runner_type' in cfg:
             return RUNNERS.build(cfg)
         return CarefulRunner.from_cfg(cfg)
-    except (KeyError, TypeError) as error:
-        line = ' '.join(str(error).strip('"').split())
-        if not re.search(r'unexpected keyword argument|missing \d+ required|is not in the'
-                         r'.* registry', line):
-            raise
-        raise InputError(f'config {cfg.filename}: {line}') from error
 
 
 @contextmanager
@@ -186,12 +207,11 @@ def alone(cfg: Config) -> Iterator[None]:
     """Around a run: no second one works in its work directory meanwhile.
 
     Raises:
-        InputError: If one does; in a job of several processes on the first of them.
+        InputError: If one does, on every process of the job.
     """
-    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID',
-                                               'OMPI_COMM_WORLD_RANK'))
-    is_first = cfg.launcher == 'none' or next(filter(None, ranks), '0') == '0'
-    with locked(cfg.work_dir) if is_first else nullcontext():
+    with ExitStack() as held:
+        on_main_process(lambda: held.enter_context(
+            locked(cfg.work_dir, PATIENCE)))
         yield
 
 
@@ -235,8 +255,10 @@ def refusing(cfg: Config) -> Iterator[None]:
     there = set(os.listdir(cfg.work_dir))
     try:
         yield
-    except InputError:
+    except InputError as error:
         new = set(os.listdir(cfg.work_dir)) - there
+        if error.traced:  # in the log
+            new = set()
         # what is written before the first step; with anything else, it had begun
         before = {name for name in new if re.fullmatch(r'\d{8}_\d{6}', name)}
         before |= {os.path.basename(cfg.filename or ''), DATA_FILE, MENDED_FOLDER}

@@ -11,6 +11,7 @@ from mmengine.registry import LOOPS, MODELS
 
 from mmasvit.arguments import whole_number
 from mmasvit.coco.report import DataReport
+from mmasvit.engine.blame import blaming
 from mmasvit.engine.data import inspect_data
 from mmasvit.errors import InputError
 from mmasvit.geometry import NUM_STAGES
@@ -31,6 +32,11 @@ def check_writable(folder: str) -> None:
     Raises:
         InputError: If not.
     """
+    try:
+        folder = os.fspath(folder)
+        folder.encode('utf-8')
+    except UnicodeEncodeError:
+        raise InputError(f'work directory {folder}: its name is no UTF-8 text') from None
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -70,11 +76,8 @@ def check_measuring(cfg: Config) -> None:
     Raises:
         InputError: If the model or the loop is refused.
     """
-    try:
+    with blaming(f'config {cfg.filename}: model'):
         model = MODELS.build(cfg.get('model'))
-    except (KeyError, TypeError) as error:
-        line = ' '.join(str(error).strip('"').split())
-        raise InputError(f'config {cfg.filename}: model: {line}') from error
     stand_in = SimpleNamespace(cfg=cfg, work_dir=cfg.work_dir, model=model)
     LOOPS.build(cfg.train_cfg, default_args=dict(
         runner=stand_in, dataloader=cfg.get('train_dataloader')))

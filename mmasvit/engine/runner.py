@@ -1,29 +1,137 @@
 """The Runner of our tools: mmengine's, where that loses something without a word."""
-from typing import Callable, Dict, Optional, Union
+import os
+from typing import Any, Callable, Dict, Optional, Union
 
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from mmengine.utils import is_list_of
 
 from mmasvit.engine import schedules
-from mmasvit.engine.hooks import SteadyLogHook
+from mmasvit.engine.blame import blaming
+from mmasvit.engine.hooks import KeepingCheckpointHook, MissedValidationHook, SteadyLogHook
 from mmasvit.errors import InputError
+from mmasvit.files import replacing
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# hooks whose errors are defects, and keep their tracebacks
+_TRUSTED = ('mmasvit', 'mmengine', 'mmdet', 'mmpretrain')
+
+
+def _blamed(method: str, entry: str) -> Callable:
+    """A method of mmengine's Runner that makes what an entry of the config names."""
+    def made(self: Runner, given: Any, *args: Any, **kwargs: Any) -> Any:
+        with blaming(entry):
+            return getattr(super(CarefulRunner, self), method)(given, *args, **kwargs)
+
+    made.__doc__ = f"mmengine's, whose errors become a line about ``{entry}``."
+    return made
 
 
 class CarefulRunner(Runner):
-    """mmengine's ``Runner``, with three differences.
+    """mmengine's ``Runner``, with these differences.
 
     - ``auto_scale_lr`` scales by the images of an optimizer step, which are those of
       ``accumulative_counts`` batches.
     - A resumed run follows the config's schedule (:mod:`mmasvit.engine.schedules`).
     - A line is logged after the first iteration and at least once a minute.
+    - A resumed run makes the validation up that its checkpoint is of before.
+    - A checkpoint is whole or not there, and none goes before its successor is there.
+    - What a part of the config raises while it is made, and a hook of the user's own at
+      any time, becomes a line that names the entry.
     """
+    build_model = _blamed('build_model', 'model')
+    build_visualizer = _blamed('build_visualizer', 'visualizer')
+    build_param_scheduler = _blamed('build_param_scheduler', 'param_scheduler')
+    build_train_loop = _blamed('build_train_loop', 'train_cfg')
+    build_val_loop = _blamed('build_val_loop', 'val_cfg')
+    build_test_loop = _blamed('build_test_loop', 'test_cfg')
+    build_log_processor = _blamed('build_log_processor', 'log_processor')
+
+    def build_dataloader(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        """mmengine's, whose errors become a line about the loader."""
+        with blaming(self._entry(dataloader, LOADERS)):
+            return super().build_dataloader(dataloader, *args, **kwargs)
+
+    def build_evaluator(self, evaluator: Any) -> Any:
+        """mmengine's, whose errors become a line about the evaluator."""
+        entry = self._entry(evaluator, ('val_evaluator', 'test_evaluator'))
+        with blaming(entry):
+            made = super().build_evaluator(evaluator)
+        # what a metric takes it may find out when it scores
+        for name in ('process', 'evaluate'):
+            setattr(made, name, blaming(entry)(getattr(made, name)))
+        return made
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """mmengine's, whose errors become a line about ``optim_wrapper``."""
+        given = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, dict) else None
+        kind = given.get('type') if isinstance(given, dict) else None
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise InputError(f'optim_wrapper.optimizer.type: there is no {kind!r}')
+        with blaming('optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def _entry(self, given: Any, names: Any) -> str:
+        """Which entry of the config is given; those alike are meant together."""
+        return ' and '.join(name for name in names if isinstance(given, (dict, list))
+                            and self.cfg.get(name) == given) or names[0].split('_')[1]
 
     def register_default_hooks(self, hooks: Optional[Dict] = None) -> None:
-        """Register mmengine's hooks and the one for a line a minute."""
+        """Register mmengine's hooks and our own."""
         super().register_default_hooks(hooks)
         self.register_hook(SteadyLogHook())
+        self.register_hook(MissedValidationHook())
+
+    def register_hook(self, hook: Union[Hook, Dict], priority: Any = None) -> None:
+        """Register a hook, ours in the place of mmengine's that saves checkpoints."""
+        name = hook.get('type') if isinstance(hook, dict) else type(hook).__name__
+        if name in ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook) and (
+                isinstance(hook, dict)):
+            hook = dict(hook, type=KeepingCheckpointHook)
+        with blaming(f'hook {name}'):
+            super().register_hook(hook, priority)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks."""
+        for hook in self._hooks:
+            method = getattr(hook, fn_name, None)
+            if method is None:
+                continue
+            if type(hook).__module__.split('.')[0] in _TRUSTED:
+                method(self, **kwargs)
+            else:
+                with blaming(f'hook {type(hook).__name__} in {fn_name}'):
+                    method(self, **kwargs)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any,
+                        **kwargs: Any) -> None:
+        """Save a checkpoint whole, or not at all.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        if not is_main_process() or '://' in out_dir:
+            return super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        try:
+            os.makedirs(out_dir, exist_ok=True)
+        except OSError as error:
+            raise InputError(f'{out_dir} cannot be written: {error.strerror}') from None
+        with replacing(os.path.join(out_dir, filename)) as temporary:
+            super().save_checkpoint(*os.path.split(temporary), *args, **kwargs)
+
+    def build_parts(self) -> None:
+        """Make what a training is made of, as :meth:`train` does: so it is refused before
+        anything runs."""
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        if self._val_loop is not None:
+            self._val_loop = self.build_val_loop(self._val_loop)
 
     def scale_lr(self, optim_wrapper: OptimWrapper,
                  auto_scale_lr: Optional[Dict] = None) -> None:

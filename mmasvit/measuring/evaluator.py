@@ -1,4 +1,5 @@
 """Measures of topologies: asked for by search and scaling, made once."""
+import os
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmasvit.genotypes import Genotype
 from mmasvit.measuring.ledger import MEASUREMENTS, Item, Ledger, Repeat
 from mmasvit.measuring.sharing import on_main_process, share
 
+MOST_THREADS = max(16, os.cpu_count() or 1)  # more only take each other's time
 DEFAULT_MEASURE = 'measure_repeat'
 
 
@@ -38,7 +40,7 @@ class Evaluator:
 
     def __init__(self, measure: Callable[..., Repeat], repeats: int,
                  names: Sequence[str], ledger: Optional[Ledger] = None, threads: int = 1):
-        self._threads = whole_number('threads', threads, 1)
+        self._threads = whole_number('threads', threads, 1, MOST_THREADS)
         self._measure, self._repeats, self._names = measure, repeats, tuple(names)
         self._ledger = ledger
         self.known: Dict[Item, Repeat] = on_main_process(ledger.read) if ledger else {}

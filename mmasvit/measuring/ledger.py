@@ -6,20 +6,26 @@ again is replayed from them, and everything else in the folder is written anew.
 
 What is promised: once :meth:`Ledger.append` returns, its lines survive a kill and a power
 cut. What was being written at that moment may be lost, and is measured again; a line is
-never read that is not whole. Files beside these two are whole or not there.
+never read that is not whole, or that has changed: each ends in a checksum of itself.
+Files beside these two are whole or not there.
 """
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Hashable, Sequence, Tuple, Union
 
+from mmasvit.arguments import check_shape, numeric, whole_number
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
-from mmasvit.files import sync, write_json
+from mmasvit.files import (read_bytes, read_json, sync, with_checksum, without_checksum,
+                           write_json)
 from mmasvit.genotypes import parse
 
 Item = Tuple[Hashable, int]  # a topology and a repeat
 Repeat = Dict[str, Measured]  # measures at one initialisation
+_ROW = dict(topology=str, repeat=partial(whole_number, 'repeat', least=0),
+            measures={str: [numeric]})  # a line
 MEASUREMENTS, RUN = 'measurements.jsonl', 'run.json'  # in a work directory
 
 
@@ -49,30 +55,38 @@ class Ledger:
                 nothing is cut off.
         """
         try:
-            content = self.path.read_bytes()
+            content = read_bytes(self.path)
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise InputError(f'{self.path} cannot be read: {error.strerror}') from None
         whole = content.partition(b'\0')[0]
         whole = whole[:whole.rfind(b'\n') + 1]
-        first = json.dumps(self.origin).encode()
+        first = with_checksum(json.dumps(self.origin)).encode()
         if not whole and not first.startswith(content.partition(b'\0')[0]):
             raise InputError(f'{self.path} is no record of measurements')
         known: Dict[Item, Repeat] = {}
-        for number, line in enumerate(whole.splitlines(), 1):
+        summed = False
+        for number, line in enumerate(whole.split(b'\n')[:-1], 1):
             try:
-                row = json.loads(line)
+                text, fits = without_checksum(line.decode())
+                # a ledger of an earlier version has none
+                if fits is False or summed and fits is None:
+                    raise ValueError('its checksum is wrong')
+                row = json.loads(text)
                 if number == 1:
+                    check_shape('', row, dict)
                     check_same(row, self.origin, self.path)
+                    summed = fits is not None
                     continue
-                item = self._parse(row['topology']), int(row['repeat'])
+                check_shape('', row, _ROW)
+                item = self._parse(row['topology']), row['repeat']
                 known.setdefault(item, {}).update(
                     {name: Measured(*map(float, numbers))
                      for name, numbers in row['measures'].items()})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                if number == 1 and isinstance(error, InputError):
-                    raise
+            except _Difference:
+                raise
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 raise InputError(f'{self.path} is damaged in line {number}') from None
         if len(whole) < len(content):
             os.truncate(self.path, len(whole))
@@ -84,14 +98,14 @@ class Ledger:
         Raises:
             InputError: If the file cannot be written.
         """
-        lines = [json.dumps(dict(topology=str(topology), repeat=repeat,
-                                 measures=measures))
+        lines = [with_checksum(json.dumps(dict(topology=str(topology), repeat=repeat,
+                                               measures=measures)))
                  for (topology, repeat), measures in zip(items, repeats)]
         try:
             with open(self.path, 'a', encoding='utf-8') as file:
                 is_new = not file.tell()
                 if is_new:
-                    lines.insert(0, json.dumps(self.origin))
+                    lines.insert(0, with_checksum(json.dumps(self.origin)))
                 file.write('\n'.join(lines) + '\n')
                 sync(file)
             if is_new:
@@ -107,13 +121,8 @@ def check_run(work_dir: Union[str, Path], run: dict) -> None:
         InputError: If it does; the line names the first difference.
     """
     path = Path(work_dir, RUN)
-    try:
-        saved = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path} cannot be read: {error}') from None
-    check_same(saved, run, path)
+    if path.exists():
+        check_same(read_json(path), run, path)
 
 
 def write_run(work_dir: Union[str, Path], run: dict) -> None:
@@ -127,13 +136,15 @@ def write_run(work_dir: Union[str, Path], run: dict) -> None:
         write_json(path, run)
 
 
-def check_same(saved, current: dict, path: Path) -> None:
+class _Difference(InputError):
+    """A file is of another run."""
+
+
+def check_same(saved: dict, current: dict, path: Path) -> None:
     """Raise :class:`InputError` if what a file was written with is not what is now."""
-    if not isinstance(saved, dict):
-        raise InputError(f'{path} is damaged')
     difference = first_difference(saved, as_read_back(current))
     if difference:
-        raise InputError(f'{path} is of a run with {difference}; go on with its own '
+        raise _Difference(f'{path} is of a run with {difference}; go on with its own '
                          'config, or choose another work directory')
 
 

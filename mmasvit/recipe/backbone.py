@@ -1,12 +1,12 @@
 """Which backbone a recipe's detector has, and the weights that it starts from."""
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from mmengine.config import Config
-
+from mmasvit.arguments import check_shape
+from mmasvit.engine.launch import load_config
 from mmasvit.errors import InputError
+from mmasvit.files import read_json
 from mmasvit.recipe.facts import BaseFacts
 from mmasvit.topology import NUM_STAGES, Topology
 
@@ -117,17 +117,22 @@ def read_topology(arch: str) -> tuple:
 def _of_json(path: str, member: str) -> str:
     """A genotype out of ``topology.json`` or ``family.json``."""
     try:
-        result = json.loads(Path(path).read_text(encoding='utf-8'))
-        if 'topology' in result:
-            return result['topology']
+        result = read_json(path)
+    except InputError as error:
+        raise InputError(f'--arch {error}; it is neither the topology.json of a search '
+                         'nor the family.json of a scaling') from None
+    if 'topology' in result:
+        return result['topology']
+    try:
+        check_shape('', result, dict(targets=[dict(topology=str, configs=[str])]))
         named = {Path(target['configs'][1]).stem.removeprefix('cascade_asvit_')
                  .removesuffix('_coco'): target['topology']
                  for target in result['targets']}
-    except OSError as error:
-        raise InputError(f'--arch {path}: {error.strerror}') from None
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (InputError, IndexError):
+        named = {}
+    if not named:
         raise InputError(f'--arch {path} is neither the topology.json of a search nor '
-                         'the family.json of a scaling') from None
+                         'the family.json of a scaling')
     if not member and len(named) == 1:
         return next(iter(named.values()))
     if member not in named:
@@ -137,9 +142,7 @@ def _of_json(path: str, member: str) -> str:
 
 
 def _of_config(path: str) -> Any:
-    if not os.path.isfile(path):
-        raise InputError(f'--arch {path} does not exist')
-    backbone = (Config.fromfile(path).get('model') or {}).get('backbone') or {}
+    backbone = (load_config(path).get('model') or {}).get('backbone') or {}
     if backbone.get('type') != 'AsViT':
         raise InputError(f'--arch {path}: its model has no AsViT backbone')
     arch = backbone.get('arch', 'small')

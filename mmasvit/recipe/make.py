@@ -18,6 +18,7 @@ from mmasvit.coco.layouts import Split, find_splits
 from mmasvit.coco.splitting import HELD_OUT, write_split
 from mmasvit.config_text import literal
 from mmasvit.emit import shipped_configs
+from mmasvit.engine.blame import blaming
 from mmasvit.engine.preflight import check_data
 from mmasvit.errors import InputError
 from mmasvit.files import replacing
@@ -351,7 +352,8 @@ def check_config(path: str, init: Optional[str]) -> None:
     cfg.work_dir = None  # nothing is mended before the run
     check_data(cfg, images=False)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = MODELS.build(cfg.model)
+    with blaming('model'):
+        model = MODELS.build(cfg.model)
     if init and '://' not in init:
         model.backbone.init_weights()
 

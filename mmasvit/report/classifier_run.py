@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from mmasvit.engine.blame import blaming
 from mmasvit.engine.preflight import check_data
 from mmasvit.errors import InputError
 from mmasvit.report import inference
@@ -150,7 +151,7 @@ def read_images(cfg: Config, places: List[int]) -> List[Tuple[str, np.ndarray]]:
         Name, and pixels ``(H, W, 3)`` uint8 BGR.
     """
     loader = cfg[held_out(cfg)]
-    with quiet(), DATASETS.switch_scope_and_registry(
+    with quiet(), blaming('dataset'), DATASETS.switch_scope_and_registry(
             cfg.get('default_scope')) as registry:
         dataset = registry.build(dict(loader['dataset']))
     preprocessor = (cfg.model.get('data_preprocessor')

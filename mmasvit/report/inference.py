@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmasvit.engine import checkpoints
+from mmasvit.engine.blame import blaming
 from mmasvit.errors import InputError
 from mmasvit.files import replacing, write_json
 from mmasvit.report.quiet import quiet
@@ -35,7 +36,8 @@ def load_model(cfg: Config, path: Path, loader: str) -> nn.Module:
     with quiet():
         checkpoint = checkpoints.read(str(path))
         checkpoints.settle_classes(cfg, checkpoint, str(path), loader)
-        model = MODELS.build(cfg.model)
+        with blaming('model'):
+            model = MODELS.build(cfg.model)
     checkpoints.check_fit(model, checkpoint, str(path))
     return model.to('cuda:0' if torch.cuda.is_available() else 'cpu').eval()
 
@@ -46,7 +48,7 @@ def build_loader(loader: dict, batch_size: int = 1) -> DataLoader:
                    persistent_workers=False, drop_last=False,
                    sampler=dict(type='DefaultSampler', shuffle=False))
     changed.pop('batch_sampler', None)
-    with quiet():
+    with quiet(), blaming('dataloader'):
         return Runner.build_dataloader(changed)
 
 

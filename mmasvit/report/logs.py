@@ -3,18 +3,20 @@ import json
 import math
 import re
 import shlex
-import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
+from mmasvit.arguments import check_shape, numeric
 from mmasvit.engine.launch import latest_checkpoint, load_config
 from mmasvit.errors import InputError
 from mmasvit.report import charts
 from mmasvit.report.page import (Block, Chart, Charts, Commands, Section, duration,
                                  table_of)
+from mmasvit.weights import DamagedCheckpoint, check_checkpoint
 
 _NO_METRICS = ('data_time', 'time', 'step', 'memory', 'iter', 'epoch')
 Rows = List[Dict[str, float]]
@@ -40,10 +42,13 @@ def find_checkpoint(work_dir: Path) -> Path:
         InputError: If there is none, or all are damaged.
     """
     best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime_ns)
-    whole = [path for path in best if zipfile.is_zipfile(path)]
-    latest = str(whole[-1]) if whole else latest_checkpoint(str(work_dir))
+    for path in reversed(best):
+        with suppress(DamagedCheckpoint):
+            check_checkpoint(str(path))
+            return path
+    latest, damaged = latest_checkpoint(str(work_dir))
     if latest is None or '://' in latest:
-        raise InputError(f'{work_dir} holds no checkpoint')
+        raise InputError(damaged[0] if damaged else f'{work_dir} holds no checkpoint')
     return Path(latest)
 
 
@@ -55,8 +60,7 @@ def read_log(work_dir: Path) -> Rows:
     """
     rows: Rows = []
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        new = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()
-               if line.strip()]
+        new = list(_rows(path))
         first = next((row['iter'] for row in new if 'loss' in row), None)
         if first is None:
             continue  # a test or a run that was stopped at once
@@ -64,6 +68,18 @@ def read_log(work_dir: Path) -> Rows:
                        if 'loss' in row and row['iter'] >= first), len(rows))
         rows = rows[:before] + new
     return rows
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    """The whole lines of a log: a kill or a full disk may have cut one."""
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+        try:
+            row = json.loads(line)
+            check_shape('', row, {'iter?': numeric, 'loss?': numeric})
+            if 'loss' not in row or 'iter' in row:
+                yield row
+        except (ValueError, RecursionError):
+            continue
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 They are made from the files that such runs leave, and show whatever measures those name.
 """
 import base64
-import csv
 import json
 import math
 import shlex
@@ -13,15 +12,20 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from PIL import Image
 
+from mmasvit.arguments import real
 from mmasvit.errors import InputError
+from mmasvit.files import read_json, read_table
 from mmasvit.plotting import SMOOTH, label, running_mean
 from mmasvit.report import charts, logs
 from mmasvit.report.page import (Bar, Block, Chart, Charts, Commands, Gallery, Page,
                                  Panel, Picture, Section, Table, Tile, number, table_of)
+from mmasvit.scaling.report import RESULT as FAMILY_RESULT
+from mmasvit.search.report import RESULT as SEARCH_RESULT
 
 SEARCH, FAMILY, STUDY = 'topology.json', 'family.json', 'study.csv'
 FIGURE = 'scaling.png'  # of a scaling
 Row = Dict[str, object]
+STUDY_ROW = dict(tau=real, interval=[real], higher_is_better=bool, says=str, seconds=real)
 
 
 def search_page(folder: Path) -> Page:
@@ -30,7 +34,8 @@ def search_page(folder: Path) -> Page:
     Raises:
         InputError: If a file is damaged.
     """
-    result, rows = _read_json(folder / SEARCH), _read_csv(folder / 'history.csv')
+    result = read_json(folder / SEARCH, SEARCH_RESULT)
+    rows = read_table(folder / 'history.csv', ('step', 'topology'))
     try:
         measures = list(result['measures'])
         tiles = [Tile(label(name), _value(result['measures'][name]['mean']))
@@ -49,7 +54,7 @@ def search_page(folder: Path) -> Page:
         sections = [Section('Found', [found]), _history_section(rows, measures)]
         if result.get('policy'):
             sections.append(_policy_section(result['policy']))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f'{folder}: {SEARCH} or history.csv is damaged: '
                          f'{type(error).__name__} {error}') from None
     return Page(folder.resolve().name, 'topology search', {
@@ -96,7 +101,7 @@ def scaling_page(folder: Path) -> Page:
     Raises:
         InputError: If a file is damaged.
     """
-    result = _read_json(folder / FAMILY)
+    result = read_json(folder / FAMILY, FAMILY_RESULT)
     try:
         members = result['members']
         measures = list(members[0].get('measures') or {})
@@ -115,7 +120,8 @@ def scaling_page(folder: Path) -> Page:
             sections[1].blocks.append(_figure(folder / FIGURE))
         if result.get('comparison'):
             sections.insert(2, _comparison_section(result['comparison']))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError,
+            OverflowError) as error:
         raise InputError(f'{folder}: {FAMILY} is damaged: {type(error).__name__} {error}'
                          ) from None
     return Page(folder.resolve().name, 'scaling', {
@@ -179,9 +185,9 @@ def study_page(folder: Path) -> Page:
     Raises:
         InputError: If a file is damaged.
     """
-    rows = _read_csv(folder / STUDY)
+    rows = read_table(folder / STUDY, ('topology', 'accuracy'))
     path = folder / 'study.json'
-    results = _read_json(path) if path.is_file() else {}
+    results = read_json(path, {str: STUDY_ROW}) if path.is_file() else {}
     try:
         accuracies = [_number(row['accuracy']) for row in rows]
         names = list(results) or [name for name in rows[0] if name not in (
@@ -201,7 +207,8 @@ def study_page(folder: Path) -> Page:
                       'least to best')]
         if table:
             tiles.append(Tile('strongest tau', table[0][2].text, order[0]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError,
+            OverflowError) as error:
         raise InputError(f'{folder}: {STUDY} or study.json is damaged: '
                          f'{type(error).__name__} {error}') from None
     sections = [Section('Rank correlation with accuracy', [Table(
@@ -254,27 +261,6 @@ def _figure(path: Path) -> Gallery:
     uri = 'data:image/png;base64,' + base64.b64encode(content).decode()
     return Gallery([Picture(path.name, 'beside the paper and published rules', uri, width,
                             height, [Panel('', ())])], size='wide')
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path} cannot be read: {error}') from None
-    if not isinstance(content, dict):
-        raise InputError(f'{path} is damaged: it holds no dict')
-    return content
-
-
-def _read_csv(path: Path) -> List[Row]:
-    try:
-        with open(path, newline='', encoding='utf-8') as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f'{path} cannot be read: {error}') from None
-    if not rows:
-        raise InputError(f'{path} is damaged: it has no rows')
-    return rows
 
 
 def _number(value: object) -> float:

@@ -2,10 +2,12 @@
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
 
+from mmasvit.arguments import Either, numeric, real
 from mmasvit.datasets.probe_images import source_name
 from mmasvit.emit import emit_configs, suited_drop_path_rate
 from mmasvit.errors import InputError
 from mmasvit.files import read_result, write_json
+from mmasvit.genotypes import parse
 from mmasvit.measuring import Objective
 from mmasvit.scaling.family import Member, Target, at_size, nearest_below
 from mmasvit.scaling.figure import plot_scaling
@@ -16,6 +18,19 @@ from mmasvit.topology import NUM_STAGES
 _SIZES = (*(f'L{stage + 1}' for stage in range(NUM_STAGES)), 'C', 'params', 'macs')
 
 Row = Dict[str, object]
+
+_MEMBER = dict(
+    step=int, topology=parse, depths=[int], embed_dims=int, total_depth=real,
+    total_width=real, params=real, macs=real,
+    measures=Either({str: dict(mean=numeric, values=[numeric])}, None))
+# family.json, as far as anybody reads it
+RESULT = dict(
+    members=[_MEMBER], random=[dict(members=[_MEMBER])], seed_topology=parse,
+    targets=[dict(_MEMBER, cost=str, target=real, configs=[str])],
+    comparison=[dict(cost=str, size=real, measure=str, ours=numeric, random_mean=numeric,
+                     random_deviation=numeric, walks=int, better_than=int)],
+    setting=dict(protocol=str, seed=int, image_size=int),
+    seconds=dict(steps=[real], random=real, clock=real))
 
 
 def choice_columns(objective: Objective) -> Tuple[str, ...]:
@@ -176,8 +191,7 @@ def read_family(folder: Union[str, Path]) -> FinishedFamily:
         InputError: If it holds no finished scaling.
     """
     path = Path(folder, 'family.json')
-    result = read_result(path, 'scaling', ('members', 'targets', 'random', 'comparison',
-                                           'setting', 'seconds'))
+    result = read_result(path, 'scaling', RESULT)
     if not result['members']:
         raise InputError(f'{path} is damaged: it has no members')
     return FinishedFamily(str(folder), result)

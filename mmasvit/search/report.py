@@ -1,14 +1,13 @@
 """What a search leaves behind: history, result, figure and configs."""
-import csv
 from dataclasses import asdict
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple, Union
 
+from mmasvit.arguments import Either, numeric, real
 from mmasvit.complexity import Summary
 from mmasvit.datasets.probe_images import source_name
 from mmasvit.emit import emit_configs
-from mmasvit.errors import InputError
-from mmasvit.files import read_result, write_json
+from mmasvit.files import read_result, read_table, write_json
 from mmasvit.genotypes import Genotype, parse
 from mmasvit.measuring import Objective
 from mmasvit.measuring.objective import Values
@@ -17,6 +16,20 @@ from mmasvit.search.history import Evaluation, best_of, rate
 from mmasvit.search.search import TopologySearch
 
 Row = Dict[str, object]  # one line of history.csv: text, numbers
+
+# topology.json, as far as anybody reads it
+RESULT = {
+    'topology': parse, 'params': real, 'macs': real, 'strategy': str,
+    'objective': lambda given: Objective(given), 'steps': int, 'seed': int,
+    'topologies_per_step': int,
+    'topologies_measured': int, 'entropy': Either(real, None), 'entropy_of_space': real,
+    'measures': {str: dict(mean=numeric, values=[numeric])},
+    'best_seen': dict(step=real, topology=parse, params=real),
+    'policy': Either({str: {str: real}}, None),
+    'setting': dict(protocol=str, image_size=int, repeats=int),
+    'data': dict(source=Either(str, dict(type=str))),
+    'seconds': dict(measures={str: real}),
+    'constraint': {str: Either(real, None)}}
 
 
 def columns(objective: Objective) -> Tuple[str, ...]:
@@ -116,20 +129,7 @@ def read_results(folder: Union[str, Path]) -> Finished:
     Raises:
         InputError: If it holds no finished search.
     """
-    result = read_result(Path(folder, 'topology.json'), 'topology search', (
-        'topology', 'strategy', 'objective', 'setting', 'seed', 'data', 'policy',
-        'entropy', 'entropy_of_space', 'constraint', 'steps', 'best_seen',
-        'topologies_per_step', 'topologies_measured', 'seconds'))
-    path = Path(folder, 'history.csv')
-    try:
-        with open(path, newline='', encoding='utf-8') as file:
-            rows = [{name: value if name == 'topology' else float(value)
-                     for name, value in row.items()} for row in csv.DictReader(file)]
-        if not rows or set(columns(Objective(result['objective']))) - set(rows[0]):
-            raise ValueError('it has no rows, or not all columns')
-    except OSError as error:
-        raise InputError(f'{folder} holds no finished topology search: {error.strerror} '
-                         f'({path.name})') from None
-    except (ValueError, TypeError) as error:
-        raise InputError(f'{path} is damaged: {error}') from None
+    result = read_result(Path(folder, 'topology.json'), 'topology search', RESULT)
+    rows = read_table(Path(folder, 'history.csv'),
+                      columns(Objective(result['objective'])), texts=('topology', ))
     return Finished(str(folder), result, rows)

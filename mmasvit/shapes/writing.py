@@ -1,15 +1,18 @@
 """Write a directory in parallel, and all of it or nothing."""
+import glob
 import multiprocessing
 import os
 import shutil
 import signal
-from contextlib import contextmanager
+import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, TypeVar
 
 import cv2
 
 from mmasvit.errors import InputError
+from mmasvit.lock import locked
 
 Item, Result = TypeVar('Item'), TypeVar('Result')
 Progress = Optional[Callable[[int, int], None]]
@@ -34,17 +37,30 @@ def staged_directory(target: Path) -> Iterator[Path]:
     """
     if os.path.ismount(target):
         raise InputError(f'{target} is a mount point; choose a directory inside it')
-    staging = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
+    start, end = f'.{target.name}.', '.tmp'
     try:
-        staging.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f'{glob.escape(start)}*{end}'):
+            with suppress(InputError), locked(left):  # whoever made it was killed
+                shutil.rmtree(left)
+        staging = Path(tempfile.mkdtemp(end, start, target.parent))
+        staging.chmod(0o777 & ~_umask())
     except OSError as error:
         raise InputError(f'cannot write {target}: {error.strerror}') from error
     try:
-        yield staging
-        staging.rename(target)
+        with locked(staging):
+            yield staging
+            staging.rename(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _umask() -> int:
+    """The bits that new files of this process do not get."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item],

@@ -5,6 +5,7 @@ a study goes on wherever it was stopped, by the same command.
 """
 import copy
 import os
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,18 +16,20 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS
-from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmasvit.complexity import Measured, Setting, find_measure
 from mmasvit.engine import launch, preflight
+from mmasvit.engine.blame import blaming
 from mmasvit.errors import InputError
 from mmasvit.measuring import Ledger
 from mmasvit.measuring.ledger import (MEASUREMENTS, Item as Entry, Repeat, check_run,
                                       write_run)
 from mmasvit.study.pool import run_items
+from mmasvit.report.quiet import quiet
 from mmasvit.study.study import Study
+from mmasvit.topology import Topology
 
 ACCURACY = 'accuracy'  # its name among the measures
 
@@ -77,6 +80,29 @@ def check_study(cfg: Config) -> None:
         if images.shape[-2:] != (size, size):
             raise InputError(f'study: the data has images of {images.shape[-2]} x '
                              f'{images.shape[-1]} px, image_size is {size}')
+    _check_metric(cfg, study)
+
+
+def _check_metric(cfg: Config, study: Study) -> None:
+    """Score an untrained topology on a few images, as a trained one will be on all.
+
+    Nothing is left of it: the Runner has a folder of its own.
+
+    Raises:
+        InputError: If the evaluator does not give the study's metric, or a part of the
+            training is refused.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        cfg = _training(cfg, study.topologies[0], folder, 'check')
+        loader = cfg.val_dataloader
+        loader.update(num_workers=0, persistent_workers=False)
+        if not {'dataset', 'datasets'} & set(loader.dataset):
+            loader.dataset.indices = loader.batch_size
+        # a score is all that is wanted
+        cfg.default_hooks = dict(cfg.get('default_hooks') or {}, checkpoint=None)
+        runner = launch.build_runner(cfg)
+        runner.build_parts()
+        _find_metric(runner.val(), study)
 
 
 class Progress:
@@ -177,19 +203,22 @@ def dataset_images(cfg: Config, count: int, spread: bool = False) -> Tensor:
     """
     dataset = _build_dataset(cfg, 'val_dataloader')
     preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
-    with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+    with blaming('data_preprocessor'), MODELS.switch_scope_and_registry(
+            cfg.get('default_scope')) as registry:
         preprocess = registry.build(dict(
             {'type': 'ClsDataPreprocessor'}, **preprocessor))
     if len(dataset) < count:
         raise InputError(f'the validation data has {len(dataset)} images, the measures '
                          f'need {count}')
     step = len(dataset) / count if spread else 1
-    batch = pseudo_collate([dataset[int(i * step)] for i in range(count)])
-    return preprocess(batch)['inputs']
+    with blaming('val_dataloader.dataset.pipeline'):
+        batch = pseudo_collate([dataset[int(i * step)] for i in range(count)])
+        return preprocess(batch)['inputs']
 
 
 def _build_dataset(cfg: Config, loader: str) -> Dataset:
-    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+    with blaming(loader), DATASETS.switch_scope_and_registry(
+            cfg.get('default_scope')) as registry:
         return registry.build(copy.deepcopy(cfg[loader].dataset))
 
 
@@ -197,19 +226,28 @@ def _train(job: Job, study: Study) -> Measured:
     """Accuracy after training; goes on from the latest checkpoint if there is one."""
     start = time.perf_counter()
     topology, name = study.topologies[job.item.index], f'{job.item.index:03d}'
-    cfg = copy.deepcopy(job.cfg)
+    cfg = _training(job.cfg, topology, os.path.join(job.folder, 'runs', name),
+                    f'{os.path.basename(job.folder)}_{name}')
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    cfg.load_from, _ = launch.latest_checkpoint(cfg.work_dir)
+    cfg.resume = cfg.load_from is not None
+    runner = launch.build_runner(cfg)
+    runner.train()
+    accuracy = _find_metric(runner.val(), study)
+    return Measured(accuracy, time.perf_counter() - start)
+
+
+def _training(cfg: Config, topology: Topology, folder: str, name: str) -> Config:
+    """The config of one topology's training."""
+    cfg = copy.deepcopy(cfg)
     cfg.model.backbone.arch = str(topology)
     cfg.model.head.in_channels = topology.widths[-1]
-    cfg.work_dir = os.path.join(job.folder, 'runs', name)
-    cfg.experiment_name = f'{os.path.basename(job.folder)}_{name}'
-    cfg.launcher = 'none'
-    os.makedirs(cfg.work_dir, exist_ok=True)
-    cfg.load_from = launch.latest_checkpoint(cfg.work_dir)
-    cfg.resume = cfg.load_from is not None
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    metrics = runner.val()
+    cfg.work_dir, cfg.experiment_name, cfg.launcher = folder, name, 'none'
+    return cfg
+
+
+def _find_metric(metrics: Dict[str, float], study: Study) -> float:
     if study.metric not in metrics:
         raise InputError(f'study: metric {study.metric!r} is none of the evaluator\'s: '
                          f'{", ".join(metrics)}')
-    return Measured(float(metrics[study.metric]), time.perf_counter() - start)
+    return float(metrics[study.metric])

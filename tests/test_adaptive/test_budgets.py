@@ -87,6 +87,7 @@ def cascade(knowledge, images=900):
                           classification_labels(right, 'coarsest'), chosen)
 
 
+@pytest.mark.slow
 def test_a_cascade_that_knows_beats_its_control_and_no_other_does():
     for knowledge, least, most in ((6., .1, 1.), (0., -.03, .03)):
         _, found = cascade(knowledge)

@@ -87,6 +87,7 @@ def test_costs_are_cumulative_and_hold_the_reuse(run):
         for stride, side, cost in zip((16, 8, 4), ('4', '8', '16'), expected)]
 
 
+@pytest.mark.slow
 def test_sweep_has_both_rules_their_control_and_the_exits(run):
     printed = works(SWEEP, run / 'c.py', run / 'c.pth', '--work-dir', run / 'sweep')
     assert '20 images of val_dataloader' in printed
@@ -102,6 +103,7 @@ def test_sweep_has_both_rules_their_control_and_the_exits(run):
     assert (run / 'sweep/budgets.png').stat().st_size > 10000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['--budget', '--q'])
 def test_calibrated_checkpoint_stops_as_it_says(run, how):
     value = macs(run)[1] if how == '--budget' else 1.
@@ -121,6 +123,7 @@ def test_calibrated_checkpoint_stops_as_it_says(run, how):
     assert f'accuracy/top1: {right:.1f}' in out
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line(run):
     words = (CALIBRATE, run / 'c.py', run / 'c.pth', '--out', run / 'no.pth')
     assert 'that the first exit costs' in fails(*words, '--budget', 1e-6)

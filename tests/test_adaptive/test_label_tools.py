@@ -62,6 +62,7 @@ def labelled(run):
     return run, label(run, '--img-size', '32')
 
 
+@pytest.mark.slow
 def test_labels_are_by_id_and_say_where_they_come_from(labelled):
     folder, printed = labelled
     labels = json.loads((folder / 'labels.json').read_text())
@@ -95,6 +96,7 @@ def test_assigner_learns_the_labels_of_the_file(labelled):
     assert seen == {name: one['label'] for name, one in labels['images'].items()}
 
 
+@pytest.mark.slow
 def test_curves_of_an_assigner_leave_its_training_images_out(labelled):
     folder, _ = labelled
     init_default_scope('mmpretrain')
@@ -130,6 +132,7 @@ def test_curves_of_an_assigner_leave_its_training_images_out(labelled):
                                for word in words))
 
 
+@pytest.mark.slow
 def test_images_of_training_and_other_models_are_refused(run):
     words = (LABEL, run / 'c.py', run / 'c.pth', '--out', run / 'no.json')
     assert '8 of the 8 images of val_dataloader are also in train_dataloader' in fails(

@@ -2,6 +2,7 @@
 import copy
 from collections import Counter
 
+import dvts
 import pytest
 import torch
 import torch.distributed as dist
@@ -10,6 +11,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS, init_default_scope
 from revits import STRIDES, Brightness, assigner, batch, build, classifier
 
+from mmasvit.engine.hooks import find_elastic
 from mmasvit.errors import InputError
 
 
@@ -220,3 +222,9 @@ def test_image_smaller_than_a_coarse_token_is_refused():
     with pytest.raises(InputError, match='2 token strides for 7 images'):
         revit = build()
         revit.predict(**revit.data_preprocessor(batch(), False), token_stride=[4, 8])
+
+
+@pytest.mark.parametrize('model', [build, dvts.build])
+def test_no_schedule_of_tokens_beside_strides_of_its_own(model):
+    with pytest.raises(InputError, match='strides 16, 8, 4 by itself'):
+        find_elastic(model())

@@ -1,4 +1,6 @@
 """Images are judged as OpenCV, the loader, will see them."""
+import os
+
 import numpy as np
 import pytest
 from coco_sets import config, sound, write_set
@@ -153,3 +155,38 @@ def test_sizes_against_the_annotation_file(tmp_path):
                        'the annotation file says 65 x 48'):
         check_data(config(tmp_path))
     check_data(config(tmp_path), images=False)
+
+
+@pytest.mark.parametrize('make', [
+    os.mkfifo, os.mkdir, lambda path: os.symlink('/dev/zero', path),
+    lambda path: os.symlink(path.name, path)])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path / 'a.png')
+    found = look(tmp_path / 'a.png')
+    assert found.fault in ('image-missing', 'image-damaged') and found.path in found.text
+
+
+@pytest.mark.parametrize('size', [(30000, 30000), (60000, 1)])
+def test_huge_images_are_refused_by_their_header(tmp_path, size):
+    path = tmp_path / 'huge.png'
+    Image.new('1', size).save(path)
+    assert look(path).fault == 'image-huge'
+    assert f'{size[0]} x {size[1]} px' in look(path).text
+
+
+@pytest.mark.parametrize('pixels', [noise((200, 200, 3)), np.tile(
+    np.arange(200, dtype=np.uint8)[:, None, None], (1, 200, 3))])
+def test_zeros_inside_a_jpeg_are_found(tmp_path, pixels):
+    path = picture(tmp_path / 'a.jpg', pixels)
+    content = bytearray(path.read_bytes())
+    middle = (content.index(b'\xff\xda') + len(content)) // 2
+    content[middle:middle + 400] = bytes(400)
+    path.write_bytes(content)
+    assert look(path).fault == 'image-damaged'
+
+
+def test_a_few_bytes_before_the_end_of_a_jpeg_harm_nobody(tmp_path):
+    path = picture(tmp_path / 'a.jpg', noise((200, 200, 3)))
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes(8) + content[-2:])
+    assert not look(path).fault

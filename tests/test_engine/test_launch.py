@@ -52,7 +52,7 @@ def test_without_a_note_it_is_the_newest(run, noted):
 
 
 @pytest.mark.parametrize('share', [0, .5, .99])
-def test_what_was_cut_short_is_passed_over(run, share):
+def test_what_was_cut_short_is_passed_over(run, share, capsys):
     (run / 'last_checkpoint').write_text(str(run / 'epoch_2.pth'))
     whole = (run / 'epoch_2.pth').read_bytes()
     (run / 'epoch_2.pth').write_bytes(whole[:int(share * len(whole))])
@@ -60,7 +60,36 @@ def test_what_was_cut_short_is_passed_over(run, share):
     with pytest.raises(InputError, match='epoch_2.pth is damaged, or is none'):
         resume(run, str(run / 'epoch_2.pth'))
     (run / 'epoch_10.pth').write_bytes(b'')
-    with pytest.raises(InputError, match='all checkpoints in .* are damaged'):
+    assert resume(run) == ('pretrained.pth', False)
+    said = capsys.readouterr().out.splitlines()
+    assert 'epoch_2.pth is damaged, or is none: going on from' in said[0]
+    assert 'epoch_2.pth is damaged, or is none: beginning anew' in said[1]
+
+
+@pytest.mark.parametrize('damage', ['zeros in a record', 'no directory', 'a flipped bit'])
+def test_what_is_damaged_within_is_passed_over(run, damage):
+    whole = bytearray((run / 'epoch_2.pth').read_bytes())
+    place = whole.index(b'data.pkl')
+    if damage == 'zeros in a record':
+        whole[place + 8:place + 200] = bytes(192)
+    elif damage == 'no directory':
+        start = whole.rindex(b'PK\x01\x02')
+        whole[start:] = bytes(len(whole) - start)
+    else:
+        whole[whole.index(b'number')] ^= 1
+    (run / 'epoch_2.pth').write_bytes(whole)
+    assert resume(run) == ('epoch_10.pth', True)
+
+
+@pytest.mark.parametrize('noted', [b'\xff\xfe\0\0', b'\0' * 40, b'a\nb', b'/' * 9999])
+def test_garbage_in_the_note_is_no_note(run, noted):
+    (run / 'last_checkpoint').write_bytes(noted)
+    assert resume(run) == ('epoch_2.pth', True)
+
+
+def test_what_holds_more_than_weights_is_refused_and_not_passed_over(run):
+    torch.save(dict(config=Config(dict(a=1))), run / 'epoch_2.pth')
+    with pytest.raises(InputError, match='holds more than weights'):
         resume(run)
 
 

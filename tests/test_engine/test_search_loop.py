@@ -169,6 +169,7 @@ def test_rewards_use_the_protocols_window(tmp_path):
             assert reward([values])[0]['reward'] == float(row['reward'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [
     dict(), dict(strategy='evolution', evolution=dict(population=6, tournament=3)),
     dict(topologies_per_step=3), dict(baseline_momentum=None)],
@@ -217,6 +218,7 @@ def test_steps_that_are_replayed_are_not_steps_of_the_run(tmp_path):
     assert search(tmp_path, max_iters=8)[1] == first[1]
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_nothing_anew_and_another_seed_draws_anew(tmp_path):
     first = search(tmp_path / 'a')
     MEASURED.clear()
@@ -244,6 +246,7 @@ def test_any_measures_may_be_the_objective(tmp_path, strategy):
     assert (tmp_path / 'search.png').exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_avoided(tmp_path):
     result, rows = search(tmp_path, measure='broken_table', max_iters=300)
     values = [float(row['reward']) for row in rows]
@@ -293,7 +296,7 @@ def test_real_measures_go_into_the_history(tmp_path):
     (dict(max_iter=5), 'train_cfg: unknown max_iter'),
     (dict(constraint=5), 'constraint must be a dict, got 5'),
     (dict(space=5), 'space must be a dict'),
-    (dict(space=dict(K1=[[7], 8])), 'each of kernels must be a whole number of .*, got .7'),
+    (dict(space=dict(K1=[[7], 8])), 'each of kernels must be a whole number from .*, got .7'),
     (dict(threads=0), 'threads'),
     (dict(seed=None), 'randomness.seed'),
 ])

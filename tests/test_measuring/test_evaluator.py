@@ -101,7 +101,7 @@ def test_threads_are_fixed_inside_and_restored():
 
 @pytest.mark.parametrize('threads', [0, 1.5, True])
 def test_bad_threads(threads):
-    with pytest.raises(InputError, match='threads must be a whole number of at least 1'):
+    with pytest.raises(InputError, match='threads must be a whole number from 1 to '):
         Evaluator(Counter(), 1, NAMES, threads=threads)
 
 

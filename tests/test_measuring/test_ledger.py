@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mmasvit.complexity import Measured
 from mmasvit.errors import InputError
+from mmasvit.files import with_checksum, without_checksum
 from mmasvit.measuring import Ledger
 from mmasvit.measuring.ledger import check_run, first_difference, write_run
 from mmasvit.search import Space
@@ -119,7 +120,7 @@ def test_a_folder_holds_one_run(tmp_path):
         check_run(tmp_path, dict(ORIGIN, measure='other'))
     assert (tmp_path / 'run.json').read_bytes() == written
     (tmp_path / 'run.json').write_text('[')
-    with pytest.raises(InputError, match='run.json cannot be read'):
+    with pytest.raises(InputError, match='run.json is damaged'):
         check_run(tmp_path, ORIGIN)
     (tmp_path / 'run.json').write_text('[]')
     with pytest.raises(InputError, match='run.json is damaged'):
@@ -158,3 +159,44 @@ def test_nothing_beside_it_is_left(tmp_path):
     fill(tmp_path / 'a.jsonl')
     write_run(tmp_path, ORIGIN)
     assert {path.name for path in Path(tmp_path).iterdir()} == {'a.jsonl', 'run.json'}
+
+
+def test_a_flipped_bit_anywhere_is_found(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    fill(path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole) - 1, 7):
+        if b'\n' in whole[place:place + 1]:
+            continue
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(InputError):
+            Ledger(path, ORIGIN).read()
+        assert path.read_bytes() == changed
+
+
+@pytest.mark.parametrize('row', [
+    dict(measures=dict(a=[10**400, 1])), dict(measures=dict(a=[[1], 1])),
+    dict(measures=dict(a=[1])), dict(measures=[]), dict(repeat=-1), dict(repeat=1.5),
+    dict(topology=5), dict(topology='8,2,3|4,1,2'), dict(measures=dict(a='12'))])
+def test_rows_of_another_form_are_refused(tmp_path, row):
+    path = tmp_path / 'a.jsonl'
+    fill(path, 1)
+    row = {**dict(topology=str(TOPOLOGIES[1]), repeat=0, measures=dict(a=[1., 1.])), **row}
+    with open(path, 'a') as file:
+        file.write(with_checksum(json.dumps(row)) + '\n')
+    with pytest.raises(InputError, match='is damaged in line 3'):
+        Ledger(path, ORIGIN).read()
+
+
+def test_ledgers_of_before_the_checksums_are_read_and_go_on(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    known = fill(path)
+    path.write_text(''.join(without_checksum(line)[0] + '\n'
+                            for line in path.read_text().splitlines()))
+    assert 'crc32' not in path.read_text()
+    assert Ledger(path, ORIGIN).read() == known
+    item = (TOPOLOGIES[4], 0)
+    Ledger(path, ORIGIN).append([item], [dict(params=Measured(7., 1.))])
+    assert Ledger(path, ORIGIN).read() == {**known, item: dict(params=Measured(7., 1.))}

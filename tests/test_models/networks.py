@@ -1,4 +1,5 @@
 """Small backbones, and how two of them are compared."""
+import pytest
 import torch
 
 from mmasvit import AsViT
@@ -7,6 +8,7 @@ from mmasvit import AsViT
 # even kernels, heads that leave a channel over.
 TINY = '7,4,3,2|2,2,2,1|4,2,3,3|3,1,2,1|16,10'
 SIZES = [(224, 224), (256, 256), (256, 309), (511, 511), (112, 137)]
+LARGE = pytest.param((1024, 1024), marks=pytest.mark.slow)
 
 
 def build(arch=TINY, **options):

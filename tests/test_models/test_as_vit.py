@@ -8,7 +8,7 @@ from torch import nn
 from mmasvit import AsViT, Topology
 from mmasvit.errors import InputError
 from mmasvit.topology import FAMILY
-from networks import SIZES, TINY, build, loss_of
+from networks import LARGE, SIZES, TINY, build, loss_of
 
 
 @pytest.mark.parametrize('name, size', [('seed', (224, 224)), ('small', (64, 96)),
@@ -34,7 +34,7 @@ def test_members_train(name, size):
         assert out.shape == (2, width, -(-size[0] // stride), -(-size[1] // stride))
 
 
-@pytest.mark.parametrize('size', SIZES + [(1024, 1024), (4, 4), (5, 300)], ids=str)
+@pytest.mark.parametrize('size', [*SIZES, LARGE, (4, 4), (5, 300)], ids=str)
 def test_maps_of_any_size(size):
     backbone = build('seed').eval()
     with torch.no_grad():

@@ -30,6 +30,7 @@ def test_compiled_graph_serves_every_batch_size(training, options):
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, dict(attn_impl='explicit'), ALL], ids=len)
 def test_export_with_a_dynamic_batch(options):
     backbone = build(**options, pretrain_img_size=64).eval()

@@ -3,10 +3,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from networks import SIZES, TINY, assert_same, build, gradients, loss_of, twin
+from networks import LARGE, SIZES, TINY, assert_same, build, gradients, loss_of, twin
 
 
-@pytest.mark.parametrize('size', SIZES + [(1024, 1024), (61, 260), (4, 7)], ids=str)
+@pytest.mark.parametrize('size', [*SIZES, LARGE, (61, 260), (4, 7)], ids=str)
 def test_explicit_equals_fused(size):
     fused = build(drop_path_rate=0.)
     explicit = twin(fused, attn_impl='explicit')
@@ -14,6 +14,7 @@ def test_explicit_equals_fused(size):
     assert_same(gradients(explicit, x), gradients(fused, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['small', 'large'])
 def test_explicit_equals_fused_in_members(name):
     fused = build(name, out_indices=(1, 2)).eval()

@@ -148,3 +148,40 @@ def test_numbers_without_a_sign_in_json_are_text(tmp_path):
     result = json.loads((tmp_path / 'topology.json').read_text(),
                         parse_constant=pytest.fail)
     assert result['measures']['ntk_condition_number']['mean'] == 'inf'
+
+
+def places(value, place=()):
+    """Every entry of nested dicts and lists."""
+    for key, inner in (value.items() if isinstance(value, dict) else enumerate(
+            value) if isinstance(value, list) else ()):
+        yield place + (key, )
+        yield from places(inner, place + (key, ))
+
+
+def test_whatever_is_damaged_is_a_line(folders, tmp_path):
+    """Each entry of the result another or missing: tools work, or tell what is wrong."""
+    from mmasvit.report.topologies import search_page
+    whole = json.loads((folders[0] / 'topology.json').read_text())
+    (tmp_path / 'history.csv').write_bytes((folders[0] / 'history.csv').read_bytes())
+    refused = 0
+    for number, place in enumerate(places(whole)):
+        for new in (None, 'text', [], {'a': 'b'}, 10**400, KeyError):
+            result = json.loads(json.dumps(whole))
+            inner = result
+            for key in place[:-1]:
+                inner = inner[key]
+            if new is KeyError:
+                del inner[place[-1]]
+            else:
+                inner[place[-1]] = new
+            (tmp_path / 'topology.json').write_text(json.dumps(result))
+            uses = [lambda: group([read_results(tmp_path)])]
+            if number % 40 == 0:  # they are drawn
+                uses.append(lambda: search_page(tmp_path))
+            for use in uses:
+                try:
+                    use()
+                except InputError as error:
+                    refused += 1
+                    assert '\n' not in str(error)
+    assert refused > 100

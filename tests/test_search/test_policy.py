@@ -42,6 +42,7 @@ def test_is_a_distribution():
     assert policy.entropy().item() == pytest.approx(entropy, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_draws_follow_the_probabilities():
     policy = shaped(SMALL)
     choices = all_choices(policy)

@@ -29,6 +29,7 @@ def child(space, past, seed, constraint=Constraint(), **options):
     return made.propose(past, draw(seed)).choice
 
 
+@pytest.mark.slow
 def test_samples_keep_the_limits_and_follow_the_conditional():
     """Drawing again leaves the ratios of what is allowed as they were."""
     policy = TopologyPolicy({**{name: values[:1] for name, values

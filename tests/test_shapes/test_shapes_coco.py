@@ -213,6 +213,7 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing(tmp_path):
     process = subprocess.Popen(
         [sys.executable, ROOT / TOOL, tmp_path / 'out'], stderr=subprocess.PIPE, text=True,

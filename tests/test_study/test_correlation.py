@@ -3,6 +3,7 @@ import itertools
 import math
 
 import numpy as np
+import pytest
 
 from mmasvit.study.correlation import kendall_tau
 
@@ -27,6 +28,7 @@ def test_three_networks_show_nothing_however_well_they_agree():
     assert math.isclose(result.tau, 1) and not result.is_clear
 
 
+@pytest.mark.slow
 def test_unrelated_rankings_are_seldom_clear():
     rng = np.random.default_rng(1)
     clear = [kendall_tau(*rng.normal(size=(2, 20)), resamples=200).is_clear
@@ -54,6 +56,7 @@ def test_a_constant_measure_says_nothing():
     assert math.isnan(result.tau) and not result.is_clear
 
 
+@pytest.mark.slow
 def test_seeded():
     x, y = np.random.default_rng(3).normal(size=(2, 12))
     assert kendall_tau(x, y, seed=1) == kendall_tau(x, y, seed=1)

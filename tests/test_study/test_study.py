@@ -154,6 +154,7 @@ def summary(value, seconds=1.):
     return Summary(float(value), [float(value)], seconds)
 
 
+@pytest.mark.slow
 def test_correlate_orients_and_labels():
     topologies = Study(12, (Setting(), )).topologies
     rows = [Row(topology, i, {
@@ -179,6 +180,7 @@ def fail(path):
 
 class TestRunItems:
 
+    @pytest.mark.slow
     def test_every_item_once(self, tmp_path):
         paths = [str(tmp_path / f'{i}.txt') for i in range(5)]
         done = sorted(run_items(touch, paths, 2, str(tmp_path)))
@@ -186,6 +188,7 @@ class TestRunItems:
         workers = {Path(path).read_text() for path in paths}
         assert str(os.getpid()) not in workers
 
+    @pytest.mark.slow
     def test_a_failure_stops_everything(self, tmp_path):
         with pytest.raises(RuntimeError, match='this item is broken'):
             list(run_items(fail, [str(tmp_path)], 1, str(tmp_path)))
@@ -203,3 +206,16 @@ def test_shipped_studies_build_their_networks(name, count, epochs):
         model = registry.build(cfg.model)
     assert model.backbone.pretrain_img_size == size
     assert model.head.layers.head.in_features == 256
+
+
+def test_a_wrong_metric_is_told_before_anything_is_trained(config, tmp_path):
+    """And leaves no plan that would refuse the right one."""
+    work = tmp_path / 'work'
+    assert "metric 'accuracy/top9' is none of the evaluator's: accuracy/top1" in fails(
+        'tools/complexity_study.py', config, '--work-dir', work, '--cfg-options',
+        'study.metric=accuracy/top9')
+    assert list(work.iterdir()) == []
+    assert 'optim_wrapper: Invalid learning rate' in fails(
+        'tools/complexity_study.py', config, '--work-dir', work, '--cfg-options',
+        'optim_wrapper.optimizer.lr=-1')
+    assert list(work.iterdir()) == []

@@ -55,6 +55,7 @@ val_dataloader = dict(dataset=dict(data_root='{tmp_path}', pipeline=pipeline))
     return path
 
 
+@pytest.mark.slow
 def test_rows_of_a_study_hold_all_kinds_of_measures(study, tmp_path):
     cfg, folder = load_config(str(study)), tmp_path / 'work'
     folder.mkdir()
@@ -103,6 +104,7 @@ def test_bad_studies_are_one_line(study, options, line):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_another_checkpoint_is_another_study(study, tmp_path):
     folder = tmp_path / 'work'
     folder.mkdir()

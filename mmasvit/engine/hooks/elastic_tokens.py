@@ -20,10 +20,15 @@ def find_elastic(model: nn.Module) -> List[nn.Module]:
         model: The model, wrapped for distributed training or not.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or the model chooses strides itself, as a ReViT
+            and a DVT do: there a schedule would change nothing.
     """
     while is_model_wrapper(model):
         model = model.module
+    if hasattr(model, 'token_strides') and not hasattr(type(model), 'set_token_stride'):
+        raise InputError(f'{type(model).__name__} runs at the token strides '
+                         f'{", ".join(map(str, model.token_strides))} by itself: '
+                         'no schedule of tokens applies to it')
     # asked of the class: a compiled module passes its original's attributes on
     found = [part for part in model.modules() if hasattr(type(part), 'set_token_stride')]
     if not found:
