@@ -92,9 +92,11 @@ def main() -> None:
         for size in args.sizes:
             images = torch.randn(1, 3, *size)
             exact = model(images)
-            rows.append([f'{size[0]} x {size[1]}'] + [
-                f'{error(other(images.to(other.patch_embed.projection.weight.dtype)), exact):.1e}'
-                for other in formats.values()])
+            row = [f'{size[0]} x {size[1]}']
+            for other in formats.values():
+                dtype = other.patch_embed.projection.weight.dtype
+                row.append(f'{error(other(images.to(dtype)), exact):.1e}')
+            rows.append(row)
         print_table('relative difference from float32', ['images', *formats], rows)
         images = torch.randn(4, 3, 224, 224)
         small = formats['int8 linear layers']
@@ -102,8 +104,8 @@ def main() -> None:
             {'float32': lambda: model(images), 'int8': lambda: small(images)},
             args.rounds).items()}
     for name, one in (('float32', model), ('int8', small)):
-        print(f'{name}: {megabytes(one):.1f} MiB, {1e3 * seconds[name].median:.0f} ms for '
-              '4 images of 224 px')
+        print(f'{name}: {megabytes(one):.1f} MiB, {1e3 * seconds[name].median:.0f} ms '
+              'for 4 images of 224 px')
     whole, trained, step = lora_step(args.arch)
     print(f'LoRA: {trained:,} of {whole:,} parameters train; a step of 2 images '
           f'{1e3 * step:.0f} ms')

@@ -36,12 +36,14 @@ DETECTORS = '''
     fpg/retinanet_r50_fpg_crop640_50e_coco free_anchor/freeanchor_r50_fpn_1x_coco
     fsaf/fsaf_r50_fpn_1x_coco gfl/gfl_r50_fpn_1x_coco ghm/retinanet_r50_fpn_ghm-1x_coco
     grid_rcnn/grid-rcnn_r50_fpn_gn-head_1x_coco groie/mask-rcnn_r50_fpn_groie_1x_coco
-    guided_anchoring/ga-rpn_r50_fpn_1x_coco guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco
+    guided_anchoring/ga-rpn_r50_fpn_1x_coco
+    guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco
     htc/htc-without-semantic_r50_fpn_1x_coco libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco
     mask2former/mask2former_r50_8xb2-lsj-50e_coco
     mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic
     mask_rcnn/mask-rcnn_r50_fpn_1x_coco maskformer/maskformer_r50_ms-16xb1-75e_coco
-    ms_rcnn/ms-rcnn_r50_fpn_1x_coco nas_fcos/nas-fcos_r50-caffe_fpn_fcoshead-gn-head_4xb4-1x_coco
+    ms_rcnn/ms-rcnn_r50_fpn_1x_coco
+    nas_fcos/nas-fcos_r50-caffe_fpn_fcoshead-gn-head_4xb4-1x_coco
     nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco paa/paa_r50_fpn_1x_coco
     pafpn/faster-rcnn_r50_pafpn_1x_coco panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco
     pisa/mask-rcnn_r50_fpn_pisa_1x_coco point_rend/point-rend_r50-caffe_fpn_ms-1x_coco
@@ -54,8 +56,10 @@ DETECTORS = '''
     vfnet/vfnet_r50_fpn_1x_coco yolact/yolact_r50_1xb8-55e_coco
     yolof/yolof_r50-c5_8xb8-1x_coco'''.split()
 SELF_SUPERVISED = '''
-    simclr/simclr_resnet50_8xb32-coslr-200e_in1k mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k
-    byol/byol_resnet50_16xb256-coslr-200e_in1k simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k
+    simclr/simclr_resnet50_8xb32-coslr-200e_in1k
+    mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k
+    byol/byol_resnet50_16xb256-coslr-200e_in1k
+    simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k
     swav/swav_resnet50_8xb32-mcrop-coslr-200e_in1k-224px-96px
     barlowtwins/barlowtwins_resnet50_8xb256-coslr-300e_in1k
     densecl/densecl_resnet50_8xb32-coslr-200e_in1k

@@ -16,7 +16,7 @@ from torch import nn
 import mmasvit
 from mmasvit.errors import InputError
 from mmasvit.models.modes import is_plain
-from networks import TINY, build, twin
+from networks import TINY, build
 
 # all that may be added to the published architecture
 ALL = dict(shift_windows=True, global_blocks=(0, 0, 1, 1), use_rel_pos_bias=True,
