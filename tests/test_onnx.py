@@ -34,7 +34,8 @@ def test_detections_are_mmdets(name, tmp_path):
     part = exportable(model)
     for size in ((96, 96), (75, 139)):
         images = torch.randn(2, 3, *size)
-        samples = [DetDataSample(metainfo=dict(img_shape=size, scale_factor=(1., 1.)))
+        samples = [DetDataSample(metainfo=dict(
+            img_shape=size, ori_shape=size, scale_factor=(1., 1.)))
                    for _ in images]
         with torch.no_grad():
             outs = dict(zip(part.names, part(images)))
