@@ -207,6 +207,9 @@ COMMANDS = (
                                     '^/labels.json'), ('classifier.py', ), 2),
     Command('sweep_budgets', ('@/classifier.py', '@/trained/epoch_1.pth', '--work-dir',
                               '^/run'), ('classifier.py', ), 2),
+    Command('export', ('@/classifier.py', '@/trained/epoch_1.pth', '--out', '^/c.onnx',
+                       '--shape', '64', '96', '--opset', '18'),
+            ('classifier.py', 'trained/epoch_1.pth')),
     Command('calibrate_exits', ('@/classifier.py', '@/trained/epoch_1.pth', '--out',
                                 '^/c.pth', '--q', '0.5'), ('classifier.py', ), 2),
 )
