@@ -1,6 +1,6 @@
 """What works with what: a small As-ViT, and a Swin beside it, in the models of others.
 
-    python benchmarks/clients.py                    # all; about 20 minutes of one core
+    python benchmarks/clients.py                    # all; mask2former takes minutes
     python benchmarks/clients.py --only mmseg       # names and kinds that hold the word
 
 Each model is built, initialised, run for its loss and backwards, and predicts, on images
