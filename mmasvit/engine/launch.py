@@ -101,6 +101,7 @@ def load_config(path: str, cfg_options: Union[Sequence[str], dict, None] = None
         raise InputError(f'config {path} does not exist')
     changes = cfg_options if isinstance(cfg_options, dict) else _changes(cfg_options)
     try:
+        _check_bases(path)
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(changes)
     except InputError:
@@ -110,6 +111,16 @@ def load_config(path: str, cfg_options: Union[Sequence[str], dict, None] = None
         raise InputError(f'config {path} cannot be read: {line}') from error
     check_form(cfg, changes)
     return cfg
+
+
+def _check_bases(path: str) -> None:
+    """Raise :class:`InputError` if a config builds on what is no file: a pipe would never
+    end, ``/dev/zero`` fill the memory."""
+    for base in Config._get_base_files(path):
+        base, _ = Config._get_cfg_path(base, path)
+        if not os.path.isfile(base):
+            raise InputError(f'config {path} builds on {base}, which is no file')
+        _check_bases(base)
 
 
 def _changes(words: Optional[Sequence[str]]) -> dict:
