@@ -3,7 +3,7 @@
 Importing this package registers everything it brings; a config does so with
 ``custom_imports = dict(imports=['mmasvit'])``.
 """
-from mmasvit import adaptive, complexity, datasets, engine, models, supernets
+from mmasvit import adaptive, complexity, datasets, engine, latency, models, supernets
 from mmasvit.engine.hooks import ElasticTokenHook
 from mmasvit.mobile_topology import MobileTopology
 from mmasvit.models import AsViT
@@ -14,4 +14,4 @@ from mmasvit.version import __version__
 register_all()
 
 __all__ = ['AsViT', 'ElasticTokenHook', 'MobileTopology', 'Topology', 'adaptive',
-           'complexity', 'datasets', 'engine', 'models', 'supernets', '__version__']
+           'complexity', 'datasets', 'engine', 'latency', 'models', 'supernets', '__version__']

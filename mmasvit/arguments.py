@@ -177,7 +177,7 @@ def from_dict(cls: Type[Fields], name: str, given, **defaults) -> Fields:
     Raises:
         InputError: If it is no dict, or a field is unknown, missing or refused.
     """
-    fields = cls.__dataclass_fields__
+    fields = [name for name, field in cls.__dataclass_fields__.items() if field.init]
     given = {**defaults, **known_keys(name, given, fields)}
     known_keys(name, given, fields, required(cls))
     try:

@@ -1,8 +1,9 @@
 """From a topology to config files that ``tools/train.py`` takes."""
 import ast
 import os
+from math import gcd
 from pathlib import Path
-from typing import NamedTuple, Tuple, Union
+from typing import NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from mmasvit.files import replacing
 from mmasvit.genotypes import Genotype
 from mmasvit.mobile_topology import LAST_WIDTH, STAGES, MobileTopology
 from mmasvit.topology import FAMILY, Topology
+
+DETECTOR_SIZE = (1024, 1024)  # of the shared bases
 
 
 class Emitted(NamedTuple):
@@ -37,7 +40,8 @@ def suited_drop_path_rate(params: int) -> float:
 
 
 def emit_configs(topology: Genotype, folder: Union[str, Path], name: str,
-                 provenance: str, drop_path_rate: float = 0.) -> Emitted:
+                 provenance: str, drop_path_rate: float = 0.,
+                 image_size: Optional[Tuple[int, int]] = None) -> Emitted:
     """Write a classifier's and a detector's config for a topology.
 
     Each is one file that loads from wherever it lies: the text of our shared base, which
@@ -52,6 +56,8 @@ def emit_configs(topology: Genotype, folder: Union[str, Path], name: str,
         drop_path_rate: Rate of stochastic depth of the classifier; the detector gets
             half of it. Defaults to 0, which suits a network of depth 1; a MobileNet has
             none.
+        image_size: Height and width of the detector's images in pixels. Defaults to 1024
+            each.
 
     Returns:
         The paths.
@@ -70,6 +76,7 @@ def emit_configs(topology: Genotype, folder: Union[str, Path], name: str,
                     folder / f'cascade_{kind}_{name}_coco.py')
     trained = f'work_dirs/{paths.classifier.stem}/epoch_{epochs}.pth'
     costs = topology.costs()
+    size_px = tuple(image_size or DETECTOR_SIZE)
     size = (f'{costs["params"] / 1e6:.2f} M parameters and {costs["macs"] / 1e9:.2f} G '
             'multiply-accumulates as a classifier at 224 px.')
     train = 'bash tools/dist_train.sh'
@@ -83,7 +90,7 @@ def emit_configs(topology: Genotype, folder: Union[str, Path], name: str,
 {size}
 ''', classifier_text)
     _write(paths.detector, f'cascade_{kind}_coco.py', f'''\
-Cascade Mask R-CNN on COCO at 1024 px, its backbone found by search or scaling.
+Cascade Mask R-CNN on COCO at {_in_words(size_px)}, its backbone found by search or scaling.
 
     {train} {classifier} 8    # the backbone first
     {train} {detector} 8
@@ -94,7 +101,7 @@ Cascade Mask R-CNN on COCO at 1024 px, its backbone found by search or scaling.
 model['backbone'].update(init_cfg=dict(
     type='Pretrained', prefix='backbone.',
     checkpoint='{trained}'))
-''')
+''', size_px)
     return paths
 
 
@@ -135,8 +142,29 @@ def _from_here(path: Path) -> str:
     return str(path) if relative.startswith(os.pardir) else relative
 
 
-def _write(path: Path, base: str, docstring: str, ending: str) -> None:
+def _in_words(size: Tuple[int, int]) -> str:
+    return f'{size[0]} px' if size[0] == size[1] else f'{size[0]} x {size[1]} px'
+
+
+def _resized(text: str, size: Tuple[int, int]) -> str:
+    """The text of a detector's base at another size of images than its own."""
+    if size == DETECTOR_SIZE:
+        return text
+    height, width = size
+    # images are padded to one size, as in the base
+    for old, new in ((f'{DETECTOR_SIZE[0]} x {DETECTOR_SIZE[1]}', f'{height} x {width}'),
+                     (f'image_size = {DETECTOR_SIZE}', f'image_size = {(width, height)}'),
+                     (f'pad_size_divisor={DETECTOR_SIZE[0]}',
+                      f'pad_size_divisor={gcd(height, width)}')):
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def _write(path: Path, base: str, docstring: str, ending: str,
+           size: Optional[Tuple[int, int]] = None) -> None:
     text = (shipped_configs() / '_base_' / base).read_text(encoding='utf-8')
+    text = _resized(text, size) if size else text
     own = ast.parse(text).body[0]  # the base's docstring
     body = ''.join(text.splitlines(keepends=True)[own.end_lineno:])
     about = ast.get_docstring(ast.parse(text)).split('\n\n')

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from mmasvit.files import replacing
 
-LABELS = dict(ntk_condition_number='NTK condition number')
+LABELS = dict(ntk_condition_number='NTK condition number', bbox_mAP='box AP',
+              segm_mAP='mask AP')
 SMOOTH = 20  # steps of the running mean
 
 

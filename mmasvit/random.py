@@ -21,6 +21,8 @@ class Purpose(IntEnum):
     TOKEN_STRIDES = 17  # at which a step of ReViT's training is
     ASSIGNMENT = 18  # random strides, and which labelled images are held out
     SUPERNET_PATH = 24  # of a step of a supernet's training
+    CALIBRATION = 32  # networks that a table of latencies is calibrated with
+    UNSEEN = 33  # networks that it is compared with
 
 
 def generator(purpose: Purpose, *key: int) -> torch.Generator:

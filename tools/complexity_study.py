@@ -1,8 +1,9 @@
 """Measure random topologies, train each for real, and correlate.
 
 Writes to the work directory: study.csv (a row per topology), study.json and table.md
-(Kendall's tau of every measure with the accuracies, with 95 % bootstrap intervals), and
-study.png (every measure against accuracy). The same command goes on after a stop.
+(Kendall's tau of every measure with the scores, with 95 % bootstrap intervals), and
+study.png (every measure against the score). The score is a classifier's accuracy, or a
+detector's AP. The same command goes on after a stop.
 """
 import argparse
 from typing import List, Optional
@@ -13,7 +14,8 @@ import _cli
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = _cli.Parser(description=__doc__)
-    _cli.add_config_arguments(parser, 'config file of a classifier with study=dict(...)')
+    _cli.add_config_arguments(parser, 'config file of a classifier or detector with '
+                              'study=dict(...)')
     parser.add_argument('--work-dir', required=True, help='folder for all results')
     parser.add_argument('--processes', type=int, metavar='N',
                         help='processes that share the work; default: one per GPU, or '
@@ -51,10 +53,11 @@ def main(args: argparse.Namespace) -> None:
                 show(number + 1, lambda: 'measured' if item.setting else 'trained')
         rows = collect(progress.study, progress.known)
         findings = correlate(rows)
-        write_study(args.work_dir, rows, findings)
-    accuracies = [row.accuracy for row in rows]
-    print_table(f'{len(rows)} topologies, accuracy {min(accuracies):.1f} to '
-                f'{max(accuracies):.1f} %', HEADINGS, to_cells(findings))
+        score = progress.study.score
+        write_study(args.work_dir, rows, findings, score)
+    trained = [row.score for row in rows]
+    print_table(f'{len(rows)} topologies, {score} {min(trained):.1f} to '
+                f'{max(trained):.1f} %', HEADINGS, to_cells(findings))
     print(f'{args.work_dir}/study.png, study.csv, study.json, table.md')
 
 

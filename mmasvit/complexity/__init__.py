@@ -10,17 +10,17 @@ from mmasvit.complexity.evaluate import (SEARCH_MEASURES, Measured, Summary,
                                          check_measures, measure_repeat,
                                          measure_topology, summarise)
 from mmasvit.complexity.features import pooled_features
-from mmasvit.complexity.measures import (MEASURES, PATH_MEASURES, Measure,
-                                         find_measure, measure)
+from mmasvit.complexity.measures import (COST_MEASURES, MEASURES, PATH_MEASURES, Measure,
+                                         find_measure, is_measure, measure)
 from mmasvit.complexity.ntk import bn_gram, condition_number, ntk_gram
 from mmasvit.complexity.setting import PROTOCOLS, Protocol, Setting
 from mmasvit.complexity.supernet_path import SupernetPath, mutual_information
 
 __all__ = [
-    'MEASURES', 'Measure', 'Measured', 'PATH_MEASURES', 'PROTOCOLS', 'Protocol',
+    'COST_MEASURES', 'MEASURES', 'Measure', 'Measured', 'PATH_MEASURES', 'PROTOCOLS', 'Protocol',
     'SEARCH_MEASURES', 'Setting', 'Summary', 'SupernetPath', 'bn_gram', 'check_measures',
     'circle_basis', 'condition_number', 'curvature', 'curve_derivatives', 'even_angles',
-    'find_measure', 'length_distortion', 'length_distortion_curvature', 'measure',
+    'find_measure', 'is_measure', 'length_distortion', 'length_distortion_curvature', 'measure',
     'measure_repeat', 'measure_topology', 'mutual_information', 'ntk_gram',
     'pooled_features', 'summarise',
 ]

@@ -5,7 +5,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from torch import Tensor
 
-from mmasvit.complexity.measures import MEASURES, PATH_MEASURES
+from mmasvit.complexity.measures import COST_MEASURES, MEASURES, PATH_MEASURES
 from mmasvit.complexity.setting import Setting
 from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.errors import InputError
@@ -40,19 +40,26 @@ class Summary(NamedTuple):
     seconds: float
 
 
-def check_measures(names: Sequence[str], supernet: bool = False) -> None:
+def check_measures(names: Sequence[str], supernet: bool = False,
+                   costs: Sequence[str] = ()) -> None:
     """Raise :class:`InputError` for a measure that cannot be taken.
 
     Args:
         names: The measures.
         supernet: Whether there is a trained supernet. Defaults to False.
+        costs: The costs that are known. Defaults to none.
     """
     of_path = [name for name in names if name in PATH_MEASURES]
     if of_path and not supernet:
         raise InputError(f"{', '.join(of_path)}: there is no trained supernet to look "
                          "at; name one by measure=dict(type='SupernetMeasures', "
                          'config=..., checkpoint=...)')
-    known = {**MEASURES, **(PATH_MEASURES if supernet else {})}
+    of_detector = [name for name in names if name in COST_MEASURES and name not in costs]
+    if of_detector:
+        raise InputError(f"{', '.join(of_detector)}: nothing tells of it; name a device's "
+                         "profile or a detector by measure=dict(type="
+                         "'DetectorMeasures', profile=..., detector=...)")
+    known = {**MEASURES, **(PATH_MEASURES if supernet else {}), **dict.fromkeys(costs)}
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise InputError(f'measures must be some of {sorted(known)}, got '

@@ -70,7 +70,7 @@ class UntrainedNetwork:
         """The network without position embedding, initialised."""
         with torch.random.fork_rng(devices=[]):
             backbone = AsViT(self.topology, out_indices=(3, ), use_abs_pos_embed=False,
-                             pretrain_img_size=self.setting.image_size)
+                             pretrain_img_size=self.setting.window_img_size)
         seed, repeat = self.setting.seed, self.repeat
         shared = self.setting.rules.shared_tokenizer
         initialise(
@@ -97,7 +97,7 @@ class UntrainedNetwork:
     @cached_property
     def features(self) -> PooledFeatures:
         """The network's features with its norms."""
-        return pooled_features(self.backbone)
+        return pooled_features(self.backbone, pyramid=self._pyramid)
 
     @cached_property
     def velocity(self) -> Tensor:
@@ -130,8 +130,13 @@ class UntrainedNetwork:
     @property
     def _curve(self) -> PooledFeatures:
         if self.setting.rules.identity_norms:
-            return pooled_features(self.backbone, identity_norms=True)
+            return pooled_features(self.backbone, identity_norms=True,
+                                   pyramid=self._pyramid)
         return self.features
+
+    @property
+    def _pyramid(self) -> bool:
+        return self.setting.features == 'pyramid'
 
     @property
     def _angles(self) -> Tensor:
@@ -140,11 +145,11 @@ class UntrainedNetwork:
 
     def _most_scores(self) -> int:
         """Attention scores of one image in the stage that has most."""
-        size = self.setting.image_size
+        size, splits_at = self.setting.image_size, self.setting.window_img_size
         scores = []
         for grid, heads, splits in zip(token_grids((size, size)), self.topology.heads,
                                        self.topology.splits):
-            edge, count = lay_windows(grid[0], size, splits, size)
+            edge, count = lay_windows(grid[0], size, splits, splits_at)
             scores.append(heads * (count * edge**2)**2)
         return max(scores)
 

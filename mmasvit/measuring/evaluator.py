@@ -1,6 +1,5 @@
 """Measures of topologies: asked for by search and scaling, made once."""
 import os
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
@@ -15,6 +14,7 @@ from mmasvit.complexity import Setting, Summary, check_measures, measure_repeat,
 from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
 from mmasvit.genotypes import Genotype
+from mmasvit.limits import OWN_COSTS, Costs, own_costs
 from mmasvit.measuring.ledger import MEASUREMENTS, Item, Ledger, Repeat
 from mmasvit.measuring.sharing import on_main_process, share
 
@@ -36,6 +36,13 @@ class Evaluator:
         known: All items measured, those found in the ledger included.
         measured: Number of items measured in this run.
         check: Refuses, by an InputError, a topology that cannot be measured.
+        check_growth: Refuses a limit that a seed could grow to beyond what is known.
+        costs: What a topology costs, by name: its own ``costs()``, or what the measure
+            tells.
+        cost_names: These names.
+        detector_shape: Height and width in pixels that a detector is for; None if
+            nothing says so.
+        references: What other backbones cost on the device, by name.
     """
 
     def __init__(self, measure: Callable[..., Repeat], repeats: int,
@@ -45,8 +52,15 @@ class Evaluator:
         self._ledger = ledger
         self.known: Dict[Item, Repeat] = on_main_process(ledger.read) if ledger else {}
         self.measured = 0
+        told_by = getattr(measure, 'func', measure)
         self.check: Callable[[Genotype], None] = getattr(
-            getattr(measure, 'func', measure), 'check', lambda topology: None)
+            told_by, 'check', lambda topology: None)
+        self.check_growth: Callable[[Genotype, str, str, float], None] = getattr(
+            told_by, 'check_growth', lambda *arguments: None)
+        self.costs: Costs = getattr(told_by, 'costs', own_costs)
+        self.cost_names: Tuple[str, ...] = getattr(told_by, 'cost_names', OWN_COSTS)
+        self.detector_shape: Optional[Tuple[int, int]] = getattr(told_by, 'shape', None)
+        self.references: Dict[str, dict] = getattr(told_by, 'references', {})
 
     def unknown(self, topologies: Iterable[Genotype]) -> List[Item]:
         """The items of topologies that are still to be measured."""
@@ -116,8 +130,9 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
         measure: Name in mmengine's ``FUNCTIONS`` of a function that is called like
             :func:`~mmasvit.complexity.measure_repeat`, or the config of a class there
             whose objects are. Of these ``origin``, a dict, tells what the numbers depend
-            on (the hash of a checkpoint), and ``check`` refuses topologies, both if they
-            have it. Defaults to that function.
+            on (the hash of a checkpoint), ``check`` refuses topologies, ``for_setting``
+            is the object at a setting, and ``costs`` with ``cost_names`` tell what a
+            topology costs, all if they have it. Defaults to that function.
         threads: Intra-op threads per item.
 
     Returns:
@@ -127,10 +142,10 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
         InputError: If the measure is unknown, or the folder's measurements depend on
             something else.
     """
-    function, own = _measure_function(measure, names)
+    function, own = _measure_function(measure, names, setting)
     device = torch.cuda.get_device_name() if get_device() == 'cuda' else 'cpu'
     origin = dict(measure=measure or DEFAULT_MEASURE, threads=threads,
-                  setting=asdict(setting), data=images.description,
+                  setting=setting.to_dict(), data=images.description,
                   torch=str(torch.__version__), device=device, **own)
     ledger = Ledger(Path(work_dir, MEASUREMENTS), origin)
     item = partial(function, setting=setting, names=tuple(names), images=images.images,
@@ -138,8 +153,8 @@ def build_evaluator(work_dir: str, setting: Setting, images: ProbeImages,
     return Evaluator(item, setting.repeats, names, ledger, threads), origin
 
 
-def _measure_function(measure: Union[str, dict, None], names: Sequence[str]
-                      ) -> Tuple[Callable[..., Repeat], dict]:
+def _measure_function(measure: Union[str, dict, None], names: Sequence[str],
+                      setting: Setting) -> Tuple[Callable[..., Repeat], dict]:
     """What measures an item, and what its numbers depend on beside the setting."""
     if measure is None:
         check_measures(names)
@@ -153,4 +168,5 @@ def _measure_function(measure: Union[str, dict, None], names: Sequence[str]
         function = FUNCTIONS.build(measure)
     except TypeError as error:
         raise InputError(f'measure: {error}') from error
+    function = getattr(function, 'for_setting', lambda setting: function)(setting)
     return function, dict(measure_origin=getattr(function, 'origin', {}))

@@ -370,7 +370,7 @@ class AsViT(BaseModule):
             As :meth:`forward_features`.
         """
         if self.pos_embed is not None:
-            x = x + self._positions(sizes(x, 1, 2))
+            x = x + self.positions(sizes(x, 1, 2))
         features = []
         exchanges = exchanges or [None] * len(self.stages)
         for stage, exchange in zip(self.stages, exchanges):
@@ -396,7 +396,7 @@ class AsViT(BaseModule):
         x = F.interpolate(x, scale_factor=factor, mode='bilinear')
         return x[..., :ceil_div(size[0], stride), :ceil_div(size[1], stride)].contiguous()
 
-    def _positions(self, grid: Tuple[int, int]) -> Tensor:
+    def positions(self, grid: Tuple[int, int]) -> Tensor:
         """Position embedding for a token grid, ``(1, H, W, C)``."""
         positions = self.pos_embed
         if is_symbolic(*grid) or sizes(positions, 2, 3) != grid:

@@ -63,11 +63,19 @@ class AsViTBlock(BaseModule):
                  ) -> Tensor:
         if self.conv_pos_embed is not None:
             x = x + grid.partition(self.conv_pos_embed(grid.restore(x)))
-        stride = grid.token_stride
-        y = normalise(self.norm1, x, stride)
-        x = x + self.drop_path(self.attn(y, grid, exchange))
+        return self.feed(self.attend(x, grid, exchange), grid, exchange)
+
+    def attend(self, x: Tensor, grid: StageGrid,
+               exchange: Optional[BlockExchange] = None) -> Tensor:
+        """The first of the two residual branches, added."""
+        y = normalise(self.norm1, x, grid.token_stride)
+        return x + self.drop_path(self.attn(y, grid, exchange))
+
+    def feed(self, x: Tensor, grid: StageGrid,
+             exchange: Optional[BlockExchange] = None) -> Tensor:
+        """The second."""
         y = self._with_context(x, grid, exchange and exchange.context)
-        return x + self.drop_path(self.ffn(normalise(self.norm2, y, stride)))
+        return x + self.drop_path(self.ffn(normalise(self.norm2, y, grid.token_stride)))
 
     def _with_context(self, x: Tensor, grid: StageGrid, context: Optional[Tensor]
                       ) -> Tensor:

@@ -93,7 +93,7 @@ def lines(series: Dict[str, Points], x_label: str = '', y_label: str = '',
             axes.set_xlim(x_limits)
         if log:
             axes.set_yscale('log')
-            _plain_numbers(axes.yaxis)
+            plain_numbers(axes.yaxis)
         _legend(axes)
     return result[0]
 
@@ -106,7 +106,7 @@ def points(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str,
         axes.set(xlabel=x_label, ylabel=y_label)
         if log:
             axes.set_xscale('log')
-            _plain_numbers(axes.xaxis)
+            plain_numbers(axes.xaxis)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(4))
     return result[0]
@@ -137,7 +137,7 @@ def _legend(axes: Axes) -> None:
         axes.legend(loc='best')
 
 
-def _plain_numbers(axis: Axis) -> None:
+def plain_numbers(axis: Axis) -> None:
     """Numbers at a logarithmic axis without the formulas that nothing here would set."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
     axis.set_minor_formatter(NullFormatter())

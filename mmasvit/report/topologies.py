@@ -15,8 +15,10 @@ from PIL import Image
 from mmasvit.arguments import real
 from mmasvit.errors import InputError
 from mmasvit.files import read_json, read_table
+from mmasvit.measuring import Objective
 from mmasvit.plotting import SMOOTH, label, running_mean
 from mmasvit.report import charts, logs
+from mmasvit.report.frontier import Candidate, frontier_section
 from mmasvit.report.page import (Bar, Block, Chart, Charts, Commands, Gallery, Page,
                                  Panel, Picture, Section, Table, Tile, number, table_of)
 from mmasvit.scaling.report import RESULT as FAMILY_RESULT
@@ -42,6 +44,8 @@ def search_page(folder: Path) -> Page:
                  for name in measures]
         tiles += [Tile('M parameters', number(result['params'] / 1e6, 2)),
                   Tile('GMACs', number(result['macs'] / 1e9, 2)),
+                  *([Tile('ms', _value(result['latency']), 'one image')]
+                    if 'latency' in result else []),
                   Tile('topologies measured', f'{result["topologies_measured"]:,}')]
         best = result['best_seen']
         found = Table(['', 'topology', *map(label, measures), 'parameters (M)'], [
@@ -52,6 +56,16 @@ def search_page(folder: Path) -> Page:
              *(_value(best.get(name)) for name in measures),
              number(best['params'] / 1e6, 2)]], text_columns=2)
         sections = [Section('Found', [found]), _history_section(rows, measures)]
+        if 'latency' in rows[0]:
+            found_values = {name: _number(value['mean'])
+                            for name, value in result['measures'].items()}
+            sections.insert(1, frontier_section(
+                [*(Candidate(row['topology'], _number(row['latency']),
+                             {name: _number(row[name]) for name in measures})
+                   for row in rows),
+                 Candidate(result['topology'], _number(
+                     result['latency']), found_values, chosen=True)],
+                Objective(result['objective']), result))
         if result.get('policy'):
             sections.append(_policy_section(result['policy']))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -112,14 +126,21 @@ def scaling_page(folder: Path) -> Page:
                       'smallest to largest'),
                  Tile('members chosen', str(len(result['targets'])))]
         sections = [Section('Chosen', [_member_table(
-            [dict(target, step=f'{target["target"] / 1e6:g} M {target["cost"]}')
+            [dict(target, step=_size(target['cost'], target['target']))
              for target in result['targets']], measures, 'at most')]),
             _growth_section(result, measures),
             Section('Members', [_member_table(members, measures, 'step')])]
+        if 'latency' in members[0]:
+            sections.insert(1, frontier_section(
+                [Candidate(one['topology'], _number(one['latency']), {
+                    name: _number(one['measures'][name]['mean']) for name in measures},
+                    chosen=one['topology'] in {target['topology']
+                                               for target in result['targets']})
+                 for one in members], Objective(result['objective']), result))
         if (folder / FIGURE).is_file():
-            sections[1].blocks.append(_figure(folder / FIGURE))
+            sections[-2].blocks.append(_figure(folder / FIGURE))
         if result.get('comparison'):
-            sections.insert(2, _comparison_section(result['comparison']))
+            sections.insert(-1, _comparison_section(result['comparison']))
     except (KeyError, TypeError, ValueError, IndexError,
             OverflowError) as error:
         raise InputError(f'{folder}: {FAMILY} is damaged: {type(error).__name__} {error}'
@@ -130,15 +151,16 @@ def scaling_page(folder: Path) -> Page:
 
 
 def _member_table(members: Sequence[Row], measures: Sequence[str], first: str) -> Table:
-    rows = []
+    rows, timed = [], 'latency' in members[0]
     for member in members:
         values = member.get('measures') or {}
         rows.append([str(member['step']), member['topology'],
                      number(member['params'] / 1e6, 2), number(member['macs'] / 1e9, 2),
+                     *([number(_number(member['latency']), 1)] if timed else []),
                      *(_value(values[name]['mean'] if name in values else None)
                        for name in measures)])
     return Table([first, 'topology', 'parameters (M)', 'MACs (G)',
-                  *map(label, measures)], rows, text_columns=2)
+                  *(['latency (ms)'] if timed else []), *map(label, measures)], rows, text_columns=2)
 
 
 def _growth_section(result: dict, measures: Sequence[str]) -> Section:
@@ -173,7 +195,7 @@ def _growth_section(result: dict, measures: Sequence[str]) -> Section:
 def _comparison_section(rows: Sequence[Row]) -> Section:
     return Section('Against random scalings', [Table(
         ['at', 'measure', 'this family', 'random, mean', 'deviation', 'better than'],
-        [[f'{row["size"] / 1e6:g} M {row["cost"]}', label(row['measure']),
+        [[_size(row['cost'], row['size']), label(row['measure']),
           _value(row['ours']), _value(row['random_mean']),
           _value(row['random_deviation']), f'{row["better_than"]} of {row["walks"]}']
          for row in rows], text_columns=2)])
@@ -185,13 +207,14 @@ def study_page(folder: Path) -> Page:
     Raises:
         InputError: If a file is damaged.
     """
-    rows = read_table(folder / STUDY, ('topology', 'accuracy'))
+    rows = read_table(folder / STUDY, ('topology', ))
     path = folder / 'study.json'
     results = read_json(path, {str: STUDY_ROW}) if path.is_file() else {}
     try:
-        accuracies = [_number(row['accuracy']) for row in rows]
+        _, score, *_ = rows[0]
+        scored, said = [_number(row[score]) for row in rows], label(score)
         names = list(results) or [name for name in rows[0] if name not in (
-            'topology', 'accuracy') and not name.endswith('/seconds')]
+            'topology', score) and not name.endswith('/seconds')]
         order = sorted(names, key=lambda name: -abs(_number(
             results.get(name, {}).get('tau', 0))))
         table = [[name, 'high' if one['higher_is_better'] else 'low',
@@ -200,10 +223,10 @@ def study_page(folder: Path) -> Page:
                   f'{one["seconds"]:.2f}']
                  for name, one in ((name, results[name]) for name in order
                                    if name in results)]
-        drawn = [Chart(label(name), _cloud(rows, name, accuracies)) for name in order]
-        best = max(rows, key=lambda row: _number(row['accuracy']))
+        drawn = [Chart(label(name), _cloud(rows, name, scored, said)) for name in order]
+        best = max(rows, key=lambda row: _number(row[score]))
         tiles = [Tile('topologies', str(len(rows))),
-                 Tile('accuracy', f'{min(accuracies):.1f} – {max(accuracies):.1f} %',
+                 Tile(said, f'{min(scored):.1f} – {max(scored):.1f} %',
                       'least to best')]
         if table:
             tiles.append(Tile('strongest tau', table[0][2].text, order[0]))
@@ -211,24 +234,25 @@ def study_page(folder: Path) -> Page:
             OverflowError) as error:
         raise InputError(f'{folder}: {STUDY} or study.json is damaged: '
                          f'{type(error).__name__} {error}') from None
-    sections = [Section('Rank correlation with accuracy', [Table(
+    sections = [Section(f'Rank correlation with {said}', [Table(
         ['measure', 'better', "Kendall's tau", '95 % interval', 'says', 's / topology'],
         table)])] if table else []
-    sections.append(Section('Measures and accuracy', [Charts(drawn)]))
+    sections.append(Section(f'Measures and {said}', [Charts(drawn)]))
     sections.append(Section('Topologies', [Table(
-        ['topology', 'accuracy (%)'],
-        [[str(row['topology']), number(_number(row['accuracy']), 2)]
-         for row in sorted(rows, key=lambda row: -_number(row['accuracy']))], shown=15)]))
+        ['topology', f'{said} (%)'],
+        [[str(row['topology']), number(_number(row[score]), 2)]
+         for row in sorted(rows, key=lambda row: -_number(row[score]))], shown=15)]))
     return Page(folder.resolve().name, 'study of measures',
                 {'best topology': str(best['topology'])}, tiles, sections)
 
 
-def _cloud(rows: Sequence[Row], name: str, accuracies: Sequence[float]):
+def _cloud(rows: Sequence[Row], name: str, scored: Sequence[float],
+           said: str):
     values = [_number(row[name]) for row in rows]
-    known = [(value, accuracy) for value, accuracy in zip(values, accuracies)
+    known = [(value, score) for value, score in zip(values, scored)
              if math.isfinite(value)]
     x, y = zip(*known) if known else ((), ())
-    return charts.points(x, y, label(name), 'accuracy (%)',
+    return charts.points(x, y, label(name), f'{said} (%)',
                          log=bool(x) and 0 < 20 * min(x) < max(x))
 
 
@@ -242,7 +266,7 @@ def _settings_section(folder: Path, result: dict) -> Section:
     settings = {label(name): json.dumps(value) if isinstance(value, (dict, list))
                 else str(value) for name, value in result.items()
                 if name not in ('policy', 'space', 'members', 'targets', 'random',
-                                'comparison', 'measures', 'best_seen', 'fields')}
+                                'comparison', 'measures', 'best_seen', 'fields', 'references')}
     blocks.append(table_of(settings))
     environment = logs.environment(folder)
     if environment:
@@ -266,6 +290,11 @@ def _figure(path: Path) -> Gallery:
 def _number(value: object) -> float:
     """A number of a file; text such as ``'inf'`` stands for what json cannot say."""
     return float(value)
+
+
+def _size(cost: str, size: float) -> str:
+    """A limit for people."""
+    return f'{size:g} ms' if cost == 'latency' else f'{size / 1e6:g} M {label(cost)}'
 
 
 def _value(value: Optional[object]) -> str:

@@ -5,9 +5,13 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from mmasvit.arguments import number
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
-from mmasvit.limits import Constraint
+from mmasvit.limits import LIMITS, Constraint, Costs, check_cost, own_costs
 from mmasvit.paper import Extent
 from mmasvit.topology import Topology
+
+
+# In what unit of each cost targets are told in names.
+UNITS = dict(params=(1e6, 'm'), macs=(1e9, 'g'), latency=(1, 'ms'))
 
 
 class Member(NamedTuple):
@@ -17,15 +21,17 @@ class Member(NamedTuple):
         step: The step that made it; 0 for the seed.
         topology: The member.
         summaries: Its measures; None if they are not known.
+        count: What tells its costs. Defaults to :meth:`Topology.costs`.
     """
     step: int
     topology: Topology
     summaries: Optional[Dict[str, Summary]] = None
+    count: Costs = own_costs
 
     @property
-    def costs(self) -> Dict[str, int]:
-        """See :meth:`Topology.costs`."""
-        return self.topology.costs()
+    def costs(self) -> Dict[str, float]:
+        """What it costs, by name."""
+        return self.count(self.topology)
 
     @property
     def extent(self) -> Extent:
@@ -37,7 +43,7 @@ class Target(NamedTuple):
     """A size that a member is wanted for.
 
     Attributes:
-        cost: ``'params'`` or ``'macs'``.
+        cost: ``'params'``, ``'macs'`` or another that limits know.
         size: At most so much.
     """
     cost: str
@@ -45,31 +51,41 @@ class Target(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Short, for file names: ``29m`` parameters, ``5_3g`` multiply-accumulates."""
-        scale, letter = dict(params=(1e6, 'm'), macs=(1e9, 'g'))[self.cost]
-        return f'{self.size / scale:g}{letter}'.replace('.', '_')
+        """Short, for file names: ``29m`` parameters, ``5_3g`` multiply-accumulates,
+        ``40ms``; those of a whole detector begin with ``detector_``."""
+        scale, letter = UNITS[self.cost.removeprefix('detector_')]
+        prefix = 'detector_' if self.cost.startswith('detector_') else ''
+        return f'{prefix}{self.size / scale:g}{letter}'.replace('.', '_')
 
 
 def check_targets(targets: Dict[str, Sequence[float]], seed: Topology, stop: Constraint,
                   constraint: Constraint) -> List[Target]:
-    """Targets from ``dict(params=[...], macs=[...])``.
+    """Targets from ``dict(params=[...], macs=[...])``, or other costs.
+
+    Args:
+        targets: As given.
+        seed: Where the scaling starts.
+        stop: Where it ends.
+        constraint: What it keeps; it has the costs.
 
     Raises:
         InputError: If there are none, they are out of order, or outside what is grown.
     """
-    if (not isinstance(targets, dict) or set(targets) - {'params', 'macs'}
+    if (not isinstance(targets, dict) or set(targets) - set(LIMITS)
             or not any(targets.values())):
-        raise InputError('targets must list sizes by params, macs or both, as in '
+        raise InputError(f'targets must list sizes by {", ".join(LIMITS)}, as in '
                          f'dict(params=[29e6, 53e6, 88e6]), got {targets!r}')
     checked = []
+    costs = constraint.costs(seed)
     for cost, sizes in targets.items():
+        check_cost(f'targets.{cost}', cost, costs)
         if not isinstance(sizes, (list, tuple)):
             raise InputError(f'targets.{cost} must be a list of sizes, got {sizes!r}')
         for size in sizes:
             number(f'each of targets.{cost}', size, above=0)
         if sorted(set(sizes)) != list(sizes):
             raise InputError(f'targets.{cost} must ascend, got {list(sizes)}')
-        least = seed.costs()[cost]
+        least = costs[cost]
         for size in sizes:
             if size < least:
                 raise InputError(f'targets.{cost}={size:.4g} is below the seed topology, '

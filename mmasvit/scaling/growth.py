@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from mmasvit.arguments import number
 from mmasvit.complexity import Summary
 from mmasvit.errors import InputError
-from mmasvit.limits import Constraint
+from mmasvit.limits import Constraint, Costs, own_costs
 from mmasvit.measuring import Evaluator, Objective, Values
 from mmasvit.random import Purpose, generator
 from mmasvit.scaling.family import Member
@@ -174,18 +174,20 @@ class Step(NamedTuple):
         summaries: Their measures.
         choices: The choices that make each.
         over: Number of choices that the limits left out.
+        count: What tells the costs.
     """
     number: int
     ranked: List[Ranked]
     summaries: Dict[Topology, Dict[str, Summary]]
     choices: Dict[Topology, List[Choice]]
     over: int
+    count: Costs = own_costs
 
     @property
     def member(self) -> Member:
         """The chosen one."""
         chosen = self.ranked[0].topology
-        return Member(self.number, chosen, self.summaries[chosen])
+        return Member(self.number, chosen, self.summaries[chosen], self.count)
 
 
 class Scaling:
@@ -213,7 +215,7 @@ class Scaling:
         check_end(seed, rule, stop)
         self.rule, self._stop = rule, stop
         self._evaluator, self._objective = evaluator, objective
-        self.members = [Member(0, seed)]
+        self.members = [Member(0, seed, count=rule.constraint.costs)]
 
     def measure(self, topologies: Sequence[Topology], watch: Optional[Watch] = None
                 ) -> List[Dict[str, Summary]]:
@@ -223,8 +225,8 @@ class Scaling:
 
     def measure_seed(self) -> None:
         """Complete the first member."""
-        seed = self.members[0].topology
-        self.members[0] = Member(0, seed, self.measure([seed])[0])
+        seed = self.members[0]
+        self.members[0] = seed._replace(summaries=self.measure([seed.topology])[0])
 
     def step(self, watch: Optional[Watch] = None,
              known_only: bool = False) -> Optional[Step]:
@@ -244,7 +246,8 @@ class Scaling:
         ranked = rank({topology: {name: summary.mean for name, summary in of_one.items()}
                        for topology, of_one in summaries.items()}, self._objective)
         step = Step(len(self.members), ranked, summaries, grown,
-                    len(self.rule.choices) - sum(map(len, grown.values())))
+                    len(self.rule.choices) - sum(map(len, grown.values())),
+                    self.rule.constraint.costs)
         self.members.append(step.member)
         return step
 
@@ -256,8 +259,8 @@ def check_end(seed: Topology, rule: GrowthRule, stop: Constraint) -> None:
         InputError: If not.
     """
     if stop.is_free and rule.constraint.is_free:
-        raise InputError('stop or constraint must give a number of params or macs: '
-                         'nothing else ends a scaling')
+        raise InputError('stop or constraint must give a number of params or macs, '
+                         'or another limit: nothing else ends a scaling')
     rule.measured(seed)
     stop.check_above(seed, 'stop')
     rule.constraint.check_above(seed, 'constraint')
@@ -276,14 +279,15 @@ def random_walk(seed: Topology, rule: GrowthRule, stop: Constraint,
         stop: As for :class:`Scaling`.
         draw: Generator of the walk.
     """
-    members = [Member(0, seed)]
+    members = [Member(0, seed, count=rule.constraint.costs)]
     while not stop.reached(members[-1].topology):
         grown = [topology for topology, choices in
                  rule.grow(members[-1].topology).items() for _ in choices]
         if not grown:
             break
         drawn = torch.randint(len(grown), (), generator=draw).item()
-        members.append(Member(len(members), grown[drawn]))
+        members.append(Member(len(members), grown[drawn],
+                              count=rule.constraint.costs))
     return members
 
 

@@ -8,6 +8,7 @@ from mmasvit.emit import emit_configs, suited_drop_path_rate
 from mmasvit.errors import InputError
 from mmasvit.files import read_result, write_json
 from mmasvit.genotypes import parse
+from mmasvit.limits import OWN_COSTS
 from mmasvit.measuring import Objective
 from mmasvit.scaling.family import Member, Target, at_size, nearest_below
 from mmasvit.scaling.figure import plot_scaling
@@ -15,14 +16,15 @@ from mmasvit.scaling.growth import Scaling, Step
 from mmasvit.stats import Spread
 from mmasvit.topology import NUM_STAGES
 
-_SIZES = (*(f'L{stage + 1}' for stage in range(NUM_STAGES)), 'C', 'params', 'macs')
+_SIZES = (*(f'L{stage + 1}' for stage in range(NUM_STAGES)), 'C')
 
 Row = Dict[str, object]
 
 _MEMBER = dict(
     step=int, topology=parse, depths=[int], embed_dims=int, total_depth=real,
     total_width=real, params=real, macs=real,
-    measures=Either({str: dict(mean=numeric, values=[numeric])}, None))
+    measures=Either({str: dict(mean=numeric, values=[numeric])}, None),
+    **{'latency?': numeric})
 # family.json, as far as anybody reads it
 RESULT = dict(
     members=[_MEMBER], random=[dict(members=[_MEMBER])], seed_topology=parse,
@@ -30,24 +32,28 @@ RESULT = dict(
     comparison=[dict(cost=str, size=real, measure=str, ours=numeric, random_mean=numeric,
                      random_deviation=numeric, walks=int, better_than=int)],
     setting=dict(protocol=str, seed=int, image_size=int),
-    seconds=dict(steps=[real], random=real, clock=real))
+    seconds=dict(steps=[real], random=real, clock=real),
+    **{'objective?': lambda given: Objective(given), 'detector_shape?': [int],
+       'references?': {str: dict(milliseconds=real, params=real, macs=real)}})
 
 
-def choice_columns(objective: Objective) -> Tuple[str, ...]:
+def choice_columns(objective: Objective, costs: Sequence[str] = OWN_COSTS
+                   ) -> Tuple[str, ...]:
     """Columns of ``choices.csv``: a row per topology measured in a step.
 
-    Nothing in it depends on time; the costs are :meth:`Topology.costs`, unless measures
+    Nothing in it depends on time; the costs are those of the evaluator, unless measures
     of the objective have their names.
     """
     return ('step', 'chosen', 'stage', 'width_factors', 'topology',
-            *objective.columns(_SIZES), *objective.names,
+            *objective.columns((*_SIZES, *costs)), *objective.names,
             *(f'{name}_rank' for name in objective.names), 'rank_sum')
 
 
-def history_columns(objective: Objective) -> Tuple[str, ...]:
+def history_columns(objective: Objective, costs: Sequence[str] = OWN_COSTS
+                    ) -> Tuple[str, ...]:
     """Columns of ``history.csv``: of those rows the chosen ones, with what they say
     about the others."""
-    return tuple(name for name in choice_columns(objective) if name != 'chosen') + (
+    return tuple(name for name in choice_columns(objective, costs) if name != 'chosen') + (
         'measured', 'over_limit', 'least_rank_sum_shared_by')
 
 
@@ -57,7 +63,7 @@ def step_rows(step: Step) -> List[Row]:
     for ranked in step.ranked:
         choices = step.choices[ranked.topology]
         rows.append(dict(
-            _describe(Member(step.number, ranked.topology)), step=step.number,
+            _describe(Member(step.number, ranked.topology, count=step.count)), step=step.number,
             chosen=int(not rows), stage=choices[0].stage,
             width_factors='|'.join(f'{choice.factor:g}' for choice in choices),
             **{name: summary.mean
@@ -147,7 +153,7 @@ def write_family(work_dir: str, scaling: Scaling, targets: Sequence[Target],
         emitted = emit_configs(
             member.topology, folder, target.name,
             _provenance(members[0], member, target, facts),
-            suited_drop_path_rate(member.costs['params']))
+            suited_drop_path_rate(member.costs['params']), facts.get('detector_shape'))
         chosen.append(dict(
             cost=target.cost, target=target.size, **_record(member),
             passed=any(one.costs[target.cost] > target.size for one in members),
@@ -164,7 +170,10 @@ def write_family(work_dir: str, scaling: Scaling, targets: Sequence[Target],
 
 def _provenance(seed: Member, member: Member, target: Target, facts: dict) -> str:
     setting = facts['setting']
-    words = dict(params='parameters', macs='multiply-accumulates')[target.cost]
+    words = dict(params='parameters', macs='multiply-accumulates',
+                 latency='ms on the device that was profiled',
+                 detector_params='parameters of the detector',
+                 detector_macs='multiply-accumulates of the detector')[target.cost]
     return (f'Topology {member.topology}\ngrown by tools/scale_topology.py from '
             f'{seed.topology}\nin {member.step} steps; the largest of its family '
             f'with at most {target.size:.4g} {words}.\n'

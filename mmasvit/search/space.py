@@ -5,6 +5,7 @@ from typing import Dict, List, Optional, Sequence, Tuple, Type
 from mmasvit.arguments import known_keys
 from mmasvit.errors import InputError
 from mmasvit.genotypes import Genotype
+from mmasvit.limits import Constraint
 from mmasvit.topology import Topology
 
 Choice = Tuple[int, ...]  # one index per choice of the space, in its order
@@ -68,6 +69,39 @@ class Space:
         """The inverse of :meth:`topology`."""
         value = topology.values
         return tuple(values.index(value[name]) for name, values in self.choices.items())
+
+    def cheapest(self, constraint: Constraint, name: str) -> Tuple[Genotype, float]:
+        """The topology that costs least, if choices add up to a cost.
+
+        So they do for an As-ViT of given heads.
+
+        Args:
+            constraint: Has the costs.
+            name: The cost.
+        """
+        best = None
+        for heads in self.choices['heads']:
+            values = dict({key: given[0] for key, given in self.choices.items()},
+                          heads=heads)
+            for key, given in self.choices.items():
+                if key != 'heads':
+                    values[key] = min(given, key=lambda value: constraint.costs(
+                        self.kind.of_values({**values, key: value}))[name])
+            topology = self.kind.of_values(values)
+            cost = constraint.costs(topology)[name]
+            if best is None or cost < best[1]:
+                best = topology, cost
+        return best
+
+    def check_reachable(self, constraint: Constraint) -> None:
+        """Raise :class:`InputError` if a limit is below the cheapest topology there is."""
+        if 'heads' not in self.choices:
+            return
+        for name, limit in constraint.given.items():
+            topology, cost = self.cheapest(constraint, name)
+            if cost > limit:
+                raise InputError(f'constraint.{name}={limit:.4g} is below the least of the '
+                                 f'space, {topology}, which has {cost:.4g}')
 
     def each_value(self) -> List[Genotype]:
         """Few topologies in which every value of every choice occurs."""

@@ -3,30 +3,31 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Sequence, Union
 
-from mmasvit.plotting import save_figure, subplots
+from mmasvit.plotting import label, save_figure, subplots
 
 if TYPE_CHECKING:
     from mmasvit.study.table import Finding, Row
 
 
 def plot_study(rows: Sequence['Row'], findings: Dict[str, 'Finding'],
-               out_file: Union[str, Path]) -> None:
-    """Draw every measure against accuracy, as figure 2 of the paper does.
+               score: str, out_file: Union[str, Path]) -> None:
+    """Draw every measure against the score, as figure 2 of the paper does.
 
     Args:
         rows: One per topology.
         findings: What each measure says.
+        score: What the scores are called.
         out_file: PNG to write.
     """
     columns = min(4, len(findings))
     lines = math.ceil(len(findings) / columns)
     figure, axes = subplots(lines, columns, figsize=(3.2 * columns, 2.9 * lines),
                             squeeze=False, sharey=True)
-    accuracies = [row.accuracy for row in rows]
+    trained = [row.score for row in rows]
     for panel, (name, finding) in zip(axes.flat, findings.items()):
         values = [row.measures[name].mean for row in rows]
         correlation = finding.correlation
-        panel.scatter(values, accuracies, s=14,
+        panel.scatter(values, trained, s=14,
                       color='C0' if correlation.is_clear else '0.6')
         if min(values) > 0 and max(values) > 20 * min(values):
             panel.set_xscale('log')
@@ -41,5 +42,5 @@ def plot_study(rows: Sequence['Row'], findings: Dict[str, 'Finding'],
     for panel in axes.flat[len(findings):]:
         panel.remove()
     for panel in axes[:, 0]:
-        panel.set_ylabel('accuracy (%)', fontsize=8)
+        panel.set_ylabel(f'{label(score)} (%)', fontsize=8)
     save_figure(figure, out_file)

@@ -19,7 +19,8 @@ from mmengine.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmasvit.complexity import Measured, Setting, find_measure
+from mmasvit.analysis import is_detector
+from mmasvit.complexity import Measured, Setting
 from mmasvit.engine import launch, preflight
 from mmasvit.engine.blame import blaming
 from mmasvit.errors import InputError
@@ -29,9 +30,7 @@ from mmasvit.measuring.ledger import (MEASUREMENTS, Item as Entry, Repeat, check
 from mmasvit.study.pool import run_items
 from mmasvit.report.quiet import quiet
 from mmasvit.study.study import Study
-from mmasvit.topology import Topology
-
-ACCURACY = 'accuracy'  # its name among the measures
+from mmasvit.topology import NUM_STAGES, Topology
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,14 @@ class Item:
     def names(self, study: Study) -> List[str]:
         """Names of the numbers that come out."""
         if self.setting is None:
-            return [ACCURACY]
-        return [qualified(name, self.setting) for name in study.measures]
+            return [study.score]
+        return [study.qualified(name, self.setting) for name in study.measures]
 
     def entries(self, study: Study) -> List[Entry]:
         """Its lines of the ledger."""
         topology = study.topologies[self.index]
         repeats = self.setting.repeats if self.setting else 1
         return [(topology, repeat) for repeat in range(repeats)]
-
-
-def qualified(name: str, setting: Setting) -> str:
-    """A measure's name with its protocol, unless no initialisation changes it."""
-    return f'{name}/{setting.protocol}' if find_measure(name).drawn else name
 
 
 def check_study(cfg: Config) -> None:
@@ -71,10 +65,13 @@ def check_study(cfg: Config) -> None:
             the measures' size, or the evaluator does not give the metric.
     """
     study = Study.of(cfg)
-    study.measure  # made here, so that a wrong supernet is refused here
+    study.measures_at  # made here, so that a wrong supernet or profile is refused here
     preflight.check_data(cfg, ('train_dataloader', 'val_dataloader'))
     _build_dataset(cfg, 'train_dataloader')
-    for setting in study.settings:
+    if is_detector(cfg) and study.images != 'noise':
+        raise InputError("study.images must be 'noise' for a detector, got "
+                         f'{study.images!r}')
+    for setting in study.settings if not is_detector(cfg) else ():
         images = dataset_images(cfg, setting.num_images, study.images == 'spread')
         size = setting.image_size
         if images.shape[-2:] != (size, size):
@@ -160,17 +157,21 @@ def run_job(job: Job) -> List[Repeat]:
     """Measure or train one topology; the numbers of each of the item's entries."""
     study = Study.of(job.cfg)
     if job.item.setting is None:
-        return [{ACCURACY: _train(job, study)}]
+        return [{study.score: _train(job, study)}]
     return _measure(job, study)
 
 
 def _describe(cfg: Config, study: Study) -> dict:
     """What the numbers depend on; more topologies go on with the same study."""
-    fields = asdict(study)
+    fields = dict(asdict(study), settings=[one.to_dict() for one in study.settings])
     # made of what is measured, so they may change
     del fields['num_topologies'], fields['composites']
-    if study.supernet is not None:
-        fields['supernet'] = dict(study.supernet, **study.measure.origin)
+    for name in ('costs', 'macs_between'):  # unsaid by earlier versions
+        if fields[name] is None:
+            del fields[name]
+    for name in ('supernet', 'costs'):
+        if fields.get(name) is not None:
+            fields[name] = dict(fields[name], **study.origin)
     plain = cfg.to_dict()
     # what was trained with other data or settings must not be mixed in
     training = {key: plain.get(key) for key in (
@@ -184,9 +185,10 @@ def _measure(job: Job, study: Study) -> List[Repeat]:
     setting, topology = job.item.setting, study.topologies[job.item.index]
     images = (dataset_images(job.cfg, setting.num_images, study.images == 'spread')
               if study.images != 'noise' else None)
-    repeats = (study.measure(topology, setting, repeat, study.measures, images,
+    measure = study.measures_at[setting]
+    repeats = (measure(topology, setting, repeat, study.measures, images,
                              get_device()) for repeat in range(setting.repeats))
-    return [{qualified(name, setting): measured for name, measured in repeat.items()}
+    return [{study.qualified(name, setting): measured for name, measured in repeat.items()}
             for repeat in repeats]
 
 
@@ -223,7 +225,7 @@ def _build_dataset(cfg: Config, loader: str) -> Dataset:
 
 
 def _train(job: Job, study: Study) -> Measured:
-    """Accuracy after training; goes on from the latest checkpoint if there is one."""
+    """The score after training; goes on from the latest checkpoint if there is one."""
     start = time.perf_counter()
     topology, name = study.topologies[job.item.index], f'{job.item.index:03d}'
     cfg = _training(job.cfg, topology, os.path.join(job.folder, 'runs', name),
@@ -233,21 +235,28 @@ def _train(job: Job, study: Study) -> Measured:
     cfg.resume = cfg.load_from is not None
     runner = launch.build_runner(cfg)
     runner.train()
-    accuracy = _find_metric(runner.val(), study)
-    return Measured(accuracy, time.perf_counter() - start)
+    score = _find_metric(runner.val(), study)
+    return Measured(score, time.perf_counter() - start)
 
 
 def _training(cfg: Config, topology: Topology, folder: str, name: str) -> Config:
     """The config of one topology's training."""
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.arch = str(topology)
-    cfg.model.head.in_channels = topology.widths[-1]
+    if is_detector(cfg):
+        stages = cfg.model.backbone.get('out_indices', range(NUM_STAGES))
+        cfg.model.neck.in_channels = [topology.widths[i] for i in stages]
+    else:
+        cfg.model.head.in_channels = topology.widths[-1]
     cfg.work_dir, cfg.experiment_name, cfg.launcher = folder, name, 'none'
     return cfg
 
 
 def _find_metric(metrics: Dict[str, float], study: Study) -> float:
+    """The score among an evaluator's numbers, in per cent."""
+    if not metrics and study.metric.startswith('coco/'):
+        return 0.  # a detector that found nothing at all
     if study.metric not in metrics:
         raise InputError(f'study: metric {study.metric!r} is none of the evaluator\'s: '
                          f'{", ".join(metrics)}')
-    return float(metrics[study.metric])
+    return study.scale * float(metrics[study.metric])

@@ -3,14 +3,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Dict, List, NamedTuple, Sequence
 
-from mmasvit.complexity import MEASURES, PATH_MEASURES, Summary, summarise
+from mmasvit.complexity import Summary, find_measure, is_measure, summarise
 from mmasvit.files import TableFile, replacing, write_json
 from mmasvit.measuring import Objective
 from mmasvit.measuring.ledger import Item as Entry, Repeat
 from mmasvit.search.reward import scores
 from mmasvit.study.correlation import Correlation, kendall_tau
 from mmasvit.study.figure import plot_study
-from mmasvit.study.items import ACCURACY, qualified
 from mmasvit.study.study import Study
 from mmasvit.topology import Topology
 
@@ -20,19 +19,19 @@ class Row(NamedTuple):
 
     Attributes:
         topology: The topology.
-        accuracy: What it came to.
+        score: What it came to in training: an accuracy or an AP in per cent.
         measures: Its measures, under their names with the protocol.
     """
     topology: Topology
-    accuracy: float
+    score: float
     measures: Dict[str, Summary]
 
 
 class Finding(NamedTuple):
-    """What a measure says about accuracy.
+    """What a measure says about the score.
 
     Attributes:
-        correlation: Of the measure, as it is, with the accuracies.
+        correlation: Of the measure, as it is, with the scores.
         higher_is_better: As the measure is meant.
         seconds: What it took per topology, on average.
     """
@@ -55,11 +54,11 @@ def collect(study: Study, known: Dict[Entry, Repeat]) -> List[Row]:
     for topology in study.topologies:
         measures = {}
         for setting in study.settings:
-            names = dict.fromkeys(qualified(name, setting) for name in study.measures)
+            names = dict.fromkeys(study.qualified(name, setting) for name in study.measures)
             measures.update(summarise([
                 {name: known[topology, repeat][name] for name in names}
                 for repeat in range(setting.repeats)]))
-        rows.append(Row(topology, known[topology, 0][ACCURACY].value, measures))
+        rows.append(Row(topology, known[topology, 0][study.score].value, measures))
     _add_composites(study, rows)
     return rows
 
@@ -69,21 +68,22 @@ def _add_composites(study: Study, rows: Sequence[Row]) -> None:
     for composite, given in (study.composites or {}).items():
         objective = Objective(given)
         for setting in study.settings:
-            names = {name: qualified(name, setting) for name in objective.names}
+            names = {name: study.qualified(name, setting) for name in objective.names}
             values = scores([{name: row.measures[own].mean for name, own in names.items()}
                              for row in rows], objective)
-            drawn = [own for own in names.values() if '/' in own]
+            # told apart as the measure that it depends on most
+            _, _, words = max(names.values(), key=lambda own: own.count('/')).partition('/')
+            own = f'{composite}/{words}' if words else composite
             for row, value in zip(rows, values):
-                own = f'{composite}/{setting.protocol}' if drawn else composite
                 row.measures[own] = Summary(value, [value], sum(
                     row.measures[name].seconds for name in names.values()))
 
 
 def correlate(rows: Sequence[Row]) -> Dict[str, Finding]:
-    """Kendall's tau of every measure with the accuracies."""
-    accuracies = [row.accuracy for row in rows]
+    """Kendall's tau of every measure with the scores."""
+    trained = [row.score for row in rows]
     return {name: Finding(
-        kendall_tau([row.measures[name].mean for row in rows], accuracies),
+        kendall_tau([row.measures[name].mean for row in rows], trained),
         _higher_is_better(name.partition('/')[0]),
         fmean(row.measures[name].seconds for row in rows))
         for name in sorted(rows[0].measures)}
@@ -91,15 +91,22 @@ def correlate(rows: Sequence[Row]) -> Dict[str, Finding]:
 
 def _higher_is_better(name: str) -> bool:
     """As a measure is meant; a composite is a score."""
-    known = {**MEASURES, **PATH_MEASURES}
-    return name not in known or known[name].higher_is_better
+    return not is_measure(name) or find_measure(name).higher_is_better
 
 
-def write_study(folder: str, rows: Sequence[Row], findings: Dict[str, Finding]) -> None:
-    """Write ``study.csv``, ``study.json``, ``study.png`` and ``table.md``."""
-    columns = ['topology', ACCURACY, *findings, *(f'{name}/seconds' for name in findings)]
+def write_study(folder: str, rows: Sequence[Row], findings: Dict[str, Finding],
+                score: str) -> None:
+    """Write ``study.csv``, ``study.json``, ``study.png`` and ``table.md``.
+
+    Args:
+        folder: Where.
+        rows: One per topology.
+        findings: What each measure says.
+        score: What the scores are called.
+    """
+    columns = ['topology', score, *findings, *(f'{name}/seconds' for name in findings)]
     TableFile(Path(folder, 'study.csv'), columns, [dict(
-        topology=str(row.topology), accuracy=row.accuracy,
+        topology=str(row.topology), **{score: row.score},
         **{name: row.measures[name].mean for name in findings},
         **{f'{name}/seconds': row.measures[name].seconds for name in findings})
         for row in rows])
@@ -107,7 +114,7 @@ def write_study(folder: str, rows: Sequence[Row], findings: Dict[str, Finding]) 
         name: dict(**finding.correlation._asdict(), says=finding.says,
                    higher_is_better=finding.higher_is_better, seconds=finding.seconds)
         for name, finding in findings.items()})
-    plot_study(rows, findings, Path(folder, 'study.png'))
+    plot_study(rows, findings, score, Path(folder, 'study.png'))
     lines = ['| ' + ' | '.join(HEADINGS) + ' |', '|' + '---|' * len(HEADINGS)]
     lines += ['| ' + ' | '.join(cells) + ' |' for cells in to_cells(findings)]
     with replacing(Path(folder, 'table.md')) as temporary:

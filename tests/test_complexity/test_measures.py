@@ -196,3 +196,56 @@ class TestMeasures:
         for names in (['other'], []):
             with pytest.raises(InputError, match='measures must be'):
                 measure_repeat(SMALL, SETTINGS[0], 0, names)
+
+
+class TestFeaturesOfEveryLevel:
+    """The pyramid: pooled maps of all stages, one after the other."""
+
+    @pytest.mark.parametrize('identity_norms', [False, True])
+    def test_they_are_the_stages_own_maps(self, identity_norms):
+        backbone = UntrainedNetwork(SMALL, SETTINGS[0]).backbone
+        images = torch.randn(2, 3, 48, 32)
+        ours = pooled_features(backbone, identity_norms, pyramid=True)(images)
+        assert ours.shape == (2, sum(SMALL.widths))
+        last = pooled_features(backbone, identity_norms)(images)
+        torch.testing.assert_close(ours[:, -SMALL.widths[3]:], last)
+        if not identity_norms:
+            maps = backbone.forward_features(images)
+            pooled = torch.cat([level.mean(dim=(1, 2)) for level in maps], dim=1)
+            torch.testing.assert_close(ours, pooled, rtol=1e-4, atol=1e-6)
+
+    def test_length_is_that_of_the_curves_of_all_levels_together(self, setting):
+        fields = dict(vars(setting), pretrain_img_size=32)
+        last, pyramid = (UntrainedNetwork(SMALL, Setting(**dict(fields, features=name)))
+                         for name in ('last', 'pyramid'))
+        torch.testing.assert_close(pyramid.velocity[:, -SMALL.widths[3]:], last.velocity)
+        speeds = [level.norm(dim=1) for level in pyramid.velocity.split(SMALL.widths, 1)]
+        assert all((speed > 0).all() for speed in speeds)
+        torch.testing.assert_close(torch.stack(speeds).square().sum(0).sqrt(),
+                                   pyramid.velocity.norm(dim=1))
+        values = [MEASURES['length_distortion'](probe) for probe in (pyramid, last)]
+        assert values[0] > values[1]
+
+    def test_every_drawn_measure_sees_the_other_levels(self, setting):
+        fields = dict(vars(setting), pretrain_img_size=32)
+        last = values(SMALL, Setting(**fields))
+        pyramid = values(SMALL, Setting(**dict(fields, features='pyramid')))
+        for name, entry in MEASURES.items():
+            assert (last[name] != pyramid[name]) == entry.drawn, name
+
+    def test_windows_are_a_detectors(self):
+        """A stage has its windows of pre-training, and more of them on larger images."""
+        topology = Topology.parse('4,2,2|2,1,2|2,1,2|2,1,2|8,8')
+        networks = {size: UntrainedNetwork(topology, Setting(
+            image_size=64, repeats=1, features='pyramid', pretrain_img_size=size)).backbone
+            for size in (None, 32)}
+        edges = {size: network.windows[0][0].runs(16, 64)[0].edge
+                 for size, network in networks.items()}
+        assert edges == {None: 16, 32: 4}
+        assert Setting(features='pyramid').window_img_size == 224
+        assert Setting(image_size=96).window_img_size == 96
+
+    def test_runs_of_earlier_versions_are_described_alike(self):
+        assert set(Setting().to_dict()) == {
+            'protocol', 'image_size', 'repeats', 'num_angles', 'num_images', 'seed'}
+        assert Setting(features='pyramid').to_dict()['features'] == 'pyramid'

@@ -213,7 +213,7 @@ def test_constant_positions_stay_constant_at_any_size(size):
     backbone = build(pretrain_img_size=64)
     backbone.pos_embed.data.copy_(torch.randn(1, 10, 1, 1).expand(1, 10, 16, 16))
     grid = tuple(-(-side // 4) for side in size)
-    positions = backbone._positions(grid)
+    positions = backbone.positions(grid)
     assert positions.shape == (1, *grid, 10)
     first = backbone.pos_embed[..., :1, :1].permute(0, 2, 3, 1)
     torch.testing.assert_close(positions, first.expand(1, *grid, 10))

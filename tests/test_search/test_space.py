@@ -56,6 +56,15 @@ def test_bad_spaces(choices, line):
         Space(choices)
 
 
+@pytest.mark.parametrize('cost', ['macs', 'params'])
+def test_a_limit_below_the_cheapest_is_refused(cost):
+    space = Space(SMALL)
+    least = min(topology.costs()[cost] for topology in members(space))
+    space.check_reachable(Constraint(**{cost: least}))
+    with pytest.raises(InputError, match=f'constraint.{cost}=.* is below the least of'):
+        space.check_reachable(Constraint(**{cost: least - 1}))
+
+
 def test_costs_are_the_tables():
     costs = FAMILY['seed'].costs()
     assert round(costs['params'] / 1e6, 2) == 2.42 and round(costs['macs'] / 1e9, 2) == .49

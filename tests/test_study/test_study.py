@@ -10,17 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import fails
+import torch
+from helpers import fails, make_coco, own_globals
+from latencies import make_table
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmasvit.complexity import Setting, Summary
+from mmasvit import AsViT
+from mmasvit.complexity import Measured, Setting, Summary
 from mmasvit.engine.launch import load_config
 from mmasvit.errors import InputError
 from mmasvit.study import Study
-from mmasvit.study.items import check_study
+from mmasvit.report.write import write_report
+from mmasvit.study.items import Job, Progress, check_study, run_job
 from mmasvit.study.pool import run_items
-from mmasvit.study.table import Row, correlate
+from mmasvit.study.table import Row, collect, correlate, write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip('mmpretrain')
@@ -206,6 +210,113 @@ def test_shipped_studies_build_their_networks(name, count, epochs):
         model = registry.build(cfg.model)
     assert model.backbone.pretrain_img_size == size
     assert model.head.layers.head.in_features == 256
+
+
+@pytest.fixture
+def detectors(tmp_path):
+    """The study of nuclei on noise with rectangles, three topologies, one iteration."""
+    for split in ('train', 'val'):
+        make_coco(tmp_path / f'annotations/instances_{split}.json', tmp_path / split,
+                  images=2, classes=('nucleus', ), size=(64, 64))
+    path = tmp_path / 'study.py'
+    make_table(widths=(32, ), size=64).save(tmp_path / 'device.json')
+    path.write_text(f'''
+_base_ = '{ROOT}/configs/complexity_study_nuclei.py'
+setting = dict(protocol='released', repeats=1, num_angles=3, num_images=2,
+               pretrain_img_size=224)
+study = dict(
+    num_topologies=3, macs_between=(4e6, 4.6e6), measures=['length_distortion', 'params',
+    'macs', 'latency', 'detector_params'], composites=None,
+    settings=[dict(setting, features='pyramid', image_size=32),
+              dict(setting, features='last', image_size=64)],
+    costs=dict(profile='{tmp_path}/device.json', shape=64,
+               detector='{ROOT}/configs/cascade_asvit_tiny.py'))
+model = dict(test_cfg=dict(rpn=dict(max_per_img=5), rcnn=dict(score_thr=0.)))
+train_dataloader = dict(dataset=dict(data_root='{tmp_path}/'))
+val_dataloader = dict(dataset=dict(data_root='{tmp_path}/'))
+val_evaluator = dict(ann_file='{tmp_path}/annotations/instances_val.json')
+train_cfg = dict(max_epochs=1, val_begin=2)
+''')
+    return path
+
+
+@pytest.mark.slow
+def test_detectors_are_trained_and_their_ap_is_the_score(detectors, tmp_path):
+    cfg, folder = load_config(str(detectors)), tmp_path / 'work'
+    folder.mkdir()
+    cfg.work_dir = str(folder)
+    check_study(cfg)
+    progress = Progress(cfg, str(folder))
+    study, table = progress.study, make_table(widths=(32, ), size=64)
+    macs = [topology.count_macs((32, 32), pretrain_img_size=224)
+            for topology in study.topologies]
+    assert 4e6 <= min(macs) <= max(macs) <= 4.6e6
+    with own_globals(fresh=True):
+        first = next(item for item in progress.items if item.setting is None)
+        trained, = run_job(Job(cfg, str(folder), first))
+    assert list(trained) == ['bbox_mAP'] and 0 <= trained['bbox_mAP'].value <= 100
+    state = torch.load(folder / 'runs/000/epoch_1.pth', weights_only=False)['state_dict']
+    backbone = AsViT(study.topologies[0], use_abs_pos_embed=False)
+    assert {name: value.shape for name, value in backbone.state_dict().items()} == {
+        name.removeprefix('backbone.'): value.shape for name, value in state.items()
+        if name.startswith('backbone.')}
+    for item in progress.items:
+        repeats = ([{'bbox_mAP': Measured(10. * item.index, 0.)}] if item.setting is None
+                   else run_job(Job(cfg, str(folder), item)))
+        for entry, repeat in zip(item.entries(study), repeats, strict=True):
+            progress.known.setdefault(entry, {}).update(repeat)
+    rows = collect(study, progress.known)
+    assert set(rows[0].measures) == {
+        'length_distortion/released/pyramid/32px', 'length_distortion/released/last/64px',
+        'params', 'macs/32px', 'macs/64px', 'latency', 'detector_params'}
+    for row, count in zip(rows, macs):
+        assert row.measures['macs/32px'].mean == count
+        assert row.measures['latency'].mean == table.milliseconds(row.topology)
+    write_study(str(folder), rows, correlate(rows), study.score)
+    assert (folder / 'study.csv').read_text().startswith('topology,bbox_mAP,')
+    page = write_report(folder).read_text()
+    assert 'Rank correlation with box AP' in page and '20.0 %' in page
+
+
+@pytest.mark.parametrize('options, line', [
+    (['study.images=spread'], "study.images must be 'noise' for a detector"),
+    (['study.costs.profile=none.json'], 'none.json cannot be read'),
+    (['study.costs.name=x'], 'study.costs: unknown name'),
+    (['study.costs=None'], 'latency, detector_params: nothing tells of it'),
+    (['study.costs.shape=32'], 'is of the image size 64 x 64 px, not 32 x 32 px'),
+    (['study.embed_dims=64'], 'widths|macs_between'),
+    (['study.macs_between=[1,2]'], 'macs_between: 0 topologies were found, not 3'),
+    (['study.macs_between=[2,1]'], 'macs_between must ascend'),
+    (['study.settings.1.features=pyramid', 'study.settings.1.image_size=32'],
+     'of different protocols, features or sizes'),
+    (['val_dataloader.dataset.ann_file=none.json'], 'none.json')])
+def test_bad_studies_of_detectors_are_one_line(detectors, tmp_path, monkeypatch, options,
+                                               line):
+    monkeypatch.setattr('mmasvit.study.study.TRIES', 200)
+    monkeypatch.setattr('mmasvit.latency.measures.count_model_macs', lambda *_, **__: 0)
+    cfg = load_config(str(detectors), options)
+    cfg.work_dir = str(tmp_path)
+    with pytest.raises(InputError, match=line) as caught:
+        check_study(cfg)
+    assert '\n' not in str(caught.value)
+
+
+def test_names_say_what_tells_settings_apart_and_no_more():
+    def names(*settings):
+        study = Study(3, settings, measures=('grad_norm', 'params', 'macs'))
+        return [study.qualified(name, setting) for setting in settings
+                for name in study.measures]
+
+    plain = ['grad_norm/released', 'params', 'macs']
+    assert names(Setting()) == plain
+    assert names(Setting(), Setting('paper')) == plain + [
+        'grad_norm/paper', 'params', 'macs']
+    assert names(Setting(), Setting(features='pyramid')) == [
+        'grad_norm/released/last', 'params', 'macs',
+        'grad_norm/released/pyramid', 'params', 'macs']
+    assert names(Setting(), Setting(image_size=64)) == [
+        'grad_norm/released/224px', 'params', 'macs/224px',
+        'grad_norm/released/64px', 'params', 'macs/64px']
 
 
 def test_a_wrong_metric_is_told_before_anything_is_trained(config, tmp_path):

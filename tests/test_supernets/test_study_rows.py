@@ -10,7 +10,7 @@ from spaces import classifier
 from mmasvit.complexity import Measured
 from mmasvit.engine.launch import load_config
 from mmasvit.errors import InputError
-from mmasvit.study.items import ACCURACY, Job, Progress, check_study, run_job
+from mmasvit.study.items import Job, Progress, check_study, run_job
 from mmasvit.study.table import collect, correlate
 
 PATHS = ['bn_gamma', 'bn_expressivity', 'bn_trainability', 'bn_uncertainty']
@@ -63,7 +63,7 @@ def test_rows_of_a_study_hold_all_kinds_of_measures(study, tmp_path):
     progress = Progress(cfg, str(folder))
     for place, item in enumerate(progress.items):
         entries = item.entries(progress.study)
-        repeats = ([{ACCURACY: Measured(10. * place, 0.)}] if item.setting is None
+        repeats = ([{'accuracy': Measured(10. * place, 0.)}] if item.setting is None
                    else run_job(Job(cfg, str(folder), item)))
         for entry, repeat in zip(entries, repeats, strict=True):
             progress.known.setdefault(entry, {}).update(repeat)

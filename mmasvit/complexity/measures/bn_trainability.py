@@ -1,12 +1,12 @@
 """Trainability from BatchNorms: our substitute, not the formula of BNNAS++."""
-from mmasvit.complexity.measures.registry import measure
+from mmasvit.complexity.measures.registry import PATH_MEASURES, measure
 from mmasvit.complexity.ntk import bn_gram, condition_number
 from mmasvit.complexity.supernet_path import SupernetPath
 
 IMAGES = 16
 
 
-@measure(higher_is_better=False, drawn=False, of_path=True)
+@measure(higher_is_better=False, drawn=False, registry=PATH_MEASURES)
 def bn_trainability(path: SupernetPath) -> float:
     """Condition number of the tangent kernel over the BatchNorms of the path alone.
 

@@ -1,13 +1,13 @@
 """Uncertainty from BatchNorms: our substitute, not the formula of BNNAS++."""
 import torch
 
-from mmasvit.complexity.measures.registry import measure
+from mmasvit.complexity.measures.registry import PATH_MEASURES, measure
 from mmasvit.complexity.supernet_path import SupernetPath, mutual_information
 
 PREDICTIONS, IMAGES = 8, 64
 
 
-@measure(higher_is_better=False, drawn=False, of_path=True)
+@measure(higher_is_better=False, drawn=False, registry=PATH_MEASURES)
 def bn_uncertainty(path: SupernetPath) -> float:
     """How much predictions under other mini-batches' statistics differ (Monte-Carlo BN).
 

@@ -28,7 +28,8 @@ def positive_network_gradients(probe: UntrainedNetwork, identity_norms: bool
     image = torch.ones_like(probe.images[:1], dtype=torch.float64)
     named = [(name, parameter) for name, parameter in network.named_parameters()
              if parameter.ndim > 1]
-    total = pooled_features(network, identity_norms)(image).sum()
+    pyramid = probe.setting.features == 'pyramid'
+    total = pooled_features(network, identity_norms, pyramid)(image).sum()
     gradients = torch.autograd.grad(total, [parameter for _, parameter in named])
     return [(name, parameter.detach(), gradient)
             for (name, parameter), gradient in zip(named, gradients)]

@@ -1,6 +1,6 @@
 """What the loops that measure untrained networks share."""
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, List, Optional, Sequence, Type, Union
 
@@ -18,7 +18,7 @@ from mmasvit.datasets import ProbeImages
 from mmasvit.errors import InputError
 from mmasvit.files import TableFile
 from mmasvit.limits import Constraint
-from mmasvit.measuring import Objective, build_evaluator
+from mmasvit.measuring import Evaluator, Objective, build_evaluator
 from mmasvit.measuring.ledger import MEASUREMENTS, as_read_back, check_run, write_run
 from mmasvit.version import __version__
 
@@ -32,8 +32,8 @@ class MeasuringArguments:
             to the Runner's.
         objective: Weights by measure, negative where less is better. Defaults to
             ``dict(length_distortion=1, ntk_condition_number=-1)``, the paper's.
-        constraint: ``macs`` and ``params`` at most; see
-            :class:`~mmasvit.limits.Constraint`. Defaults to no limit.
+        constraint: ``macs``, ``params`` and, with a measure that tells of them, other
+            costs at most; see :class:`~mmasvit.limits.Constraint`. Defaults to no limit.
         threads: Intra-op threads per item of work, which the last digits depend on.
             Defaults to 1: start a process per core instead.
         measure: What measures an item; see
@@ -65,6 +65,15 @@ class MeasuringArguments:
         if 'objective' in given:
             given['objective'] = Objective(given['objective'])
         return cls(**given)
+
+    def counted_by(self, evaluator: Evaluator) -> 'MeasuringArguments':
+        """The same with limits on the costs that an evaluator tells of.
+
+        Raises:
+            InputError: If there is a limit on anything else.
+        """
+        return replace(self, constraint=self.constraint.counted_by(
+            evaluator.costs, evaluator.cost_names, 'constraint'))
 
 
 class MeasuringLoop(BaseLoop):
@@ -107,10 +116,11 @@ class MeasuringLoop(BaseLoop):
         self._evaluator, origin = build_evaluator(
             runner.work_dir, given.setting, images, given.objective.names, given.measure,
             given.threads)
+        self._arguments = given = given.counted_by(self._evaluator)
         self._prepare()
         self._run = as_read_back(dict(
             kind=self.kind, seed=seed, objective=given.objective.to_dict(),
-            constraint=asdict(given.constraint), **self._describe(), **origin))
+            constraint=given.constraint.to_dict(), **self._describe(), **origin))
         check_run(runner.work_dir, self._run)
         self._iter, self._start = 0, time.perf_counter()
 
@@ -176,8 +186,11 @@ class MeasuringLoop(BaseLoop):
         Args:
             **seconds: Seconds of measuring, whenever that was, summed over processes.
         """
+        told = dict(detector_shape=self._evaluator.detector_shape,
+                    references=self._evaluator.references)
         return dict(
-            self._run, **self._extent(), processes=get_world_size(),
+            self._run, **self._extent(),
+            **{name: value for name, value in told.items() if value}, processes=get_world_size(),
             items_measured=self._evaluator.measured,
             seconds=dict(clock=round(time.perf_counter() - self._start, 3),
                          **_rounded(seconds)),

@@ -1,7 +1,7 @@
 """Auto-scaling as the train loop of a Runner."""
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 import torch
@@ -12,6 +12,7 @@ from mmasvit.arguments import from_dict, whole_number
 from mmasvit.engine.loops.measuring import MeasuringArguments, MeasuringLoop
 from mmasvit.errors import InputError
 from mmasvit.limits import Constraint
+from mmasvit.measuring import Evaluator
 from mmasvit.plotting import label
 from mmasvit.progress import progress_bar
 from mmasvit.scaling.family import Member, check_targets
@@ -28,9 +29,9 @@ class ScalingArguments(MeasuringArguments):
     """Keys of ``train_cfg`` of a scaling.
 
     Args:
-        targets: Sizes that a member is wanted for, ``params``, ``macs`` or both, each an
-            ascending list. Each gets configs of the largest member not above it.
-        stop: ``params`` and ``macs``: ends with the first member that has so many.
+        targets: Sizes that a member is wanted for, by ``params``, ``macs`` or any other
+            cost that limits know, each an ascending list. Each gets configs of the largest member not above it.
+        stop: The same costs: ends with the first member that has so many.
             Defaults to none; choices beyond ``constraint`` are not measured, and it
             ends when there is no other. One of the two must be given.
         width_factors: See :class:`~mmasvit.scaling.GrowthRule`. Defaults to the paper's.
@@ -53,6 +54,11 @@ class ScalingArguments(MeasuringArguments):
             raise InputError('measure_random must be True or False, got '
                              f'{self.measure_random!r}')
 
+    def counted_by(self, evaluator: Evaluator) -> 'ScalingArguments':
+        """As of all loops; the stop counts alike."""
+        return replace(super().counted_by(evaluator), stop=self.stop.counted_by(
+            evaluator.costs, evaluator.cost_names, 'stop'))
+
 
 @LOOPS.register_module(force=True)
 class AutoScaleLoop(MeasuringLoop):
@@ -74,8 +80,15 @@ class AutoScaleLoop(MeasuringLoop):
         given, seed = self._arguments, self._model.topology
         rule = GrowthRule(round(1 / given.setting.rules.scaling_width),
                           given.width_factors, given.constraint)
+        self._evaluator.check(seed)
         self._scaling = Scaling(seed, rule, given.stop, self._evaluator, given.objective)
         self._targets = check_targets(given.targets, seed, given.stop, given.constraint)
+        for target in self._targets:
+            self._evaluator.check_growth(seed, f'targets.{target.cost}', target.cost,
+                                         target.size)
+        for word, limits in (('constraint', given.constraint), ('stop', given.stop)):
+            for name, limit in limits.given.items():
+                self._evaluator.check_growth(seed, f'{word}.{name}', name, limit)
 
     def _describe(self) -> dict:
         rule = self._scaling.rule
@@ -85,15 +98,15 @@ class AutoScaleLoop(MeasuringLoop):
 
     def _extent(self) -> dict:
         given = self._arguments
-        return dict(stop=asdict(given.stop), random_walks=given.random_walks,
+        return dict(stop=given.stop.to_dict(), random_walks=given.random_walks,
                     measure_random=given.measure_random)
 
     def run(self) -> torch.nn.Module:
         """Scale; write the results at the end."""
         self._begin()
-        objective = self._arguments.objective
-        self._tables = (self._table('history.csv', history_columns(objective)),
-                        self._table('choices.csv', choice_columns(objective)))
+        objective, costs = self._arguments.objective, self._evaluator.cost_names
+        self._tables = (self._table('history.csv', history_columns(objective, costs)),
+                        self._table('choices.csv', choice_columns(objective, costs)))
         self._scaling.measure_seed()
         while step := self._scaling.step(known_only=True):
             self._record(step)

@@ -72,6 +72,7 @@ class TopologySearchLoop(MeasuringLoop):
         given = self._arguments
         for topology in self._model.space.each_value():
             self._evaluator.check(topology)
+        self._model.space.check_reachable(given.constraint)
         options = dict(reinforce=dict(update=self._update), evolution=given.evolution)
         strategy = STRATEGIES[given.strategy](
             self._model, given.constraint, given.objective,
@@ -102,7 +103,8 @@ class TopologySearchLoop(MeasuringLoop):
     def run(self) -> torch.nn.Module:
         """Search; write the results at the end."""
         self._begin()
-        self._history = self._table('history.csv', columns(self._arguments.objective))
+        self._history = self._table('history.csv', columns(
+            self._arguments.objective, self._evaluator.cost_names))
         while self._iter < self.max_iters and (step := self._search.step(
                 known_only=True)):
             self._record(step)
@@ -119,14 +121,15 @@ class TopologySearchLoop(MeasuringLoop):
         number = self._iter
         self.runner.call_hook('before_train_iter', batch_idx=number)
         step = self._search.step()
-        outputs = {name: value for name, value in to_row(step[-1]).items()
+        outputs = {name: value for name, value in to_row(
+            step[-1], self._evaluator.costs).items()
                    if name not in ('step', 'topology')}
         self.runner.call_hook('after_train_iter', batch_idx=number, outputs=outputs)
         self._record(step)
 
     def _record(self, step: List[Evaluation]) -> None:
         if self._history:
-            self._history.append([to_row(one) for one in step])
+            self._history.append([to_row(one, self._evaluator.costs) for one in step])
         self._iter += 1
 
     def _progress(self) -> str:
@@ -143,5 +146,5 @@ class TopologySearchLoop(MeasuringLoop):
         facts = self._facts(measures=self._evaluator.seconds(
             {found, *(one.topology for one in history)}))
         write_results(self.runner.work_dir, self._search, self._arguments.objective,
-                      found, summaries, facts)
+                      found, summaries, facts, self._evaluator.costs)
         self.runner.logger.info(f'found {found}; results in {self.runner.work_dir}')
