@@ -9,7 +9,8 @@ def test_numbers_stay():
     """Each is part of the key that results were drawn with."""
     assert {purpose.name: purpose.value for purpose in Purpose} == dict(
         CONVOLUTIONS=0, LINEARS=1, CIRCLE=2, NOISE=3, CLASSIFIER=4, IMAGES=5, PROPOSAL=6,
-        WALK=8, TOKEN_STRIDES=17, ASSIGNMENT=18, SUPERNET_PATH=24)
+        WALK=8, TOKEN_STRIDES=17, ASSIGNMENT=18, SUPERNET_PATH=24, CALIBRATION=32,
+        UNSEEN=33)
     state = np.random.SeedSequence((7, 3, 6)).generate_state(2, np.uint32)
     assert generator(Purpose.PROPOSAL, 7, 3).initial_seed() == (
         int(state[0]) << 32 | int(state[1]))

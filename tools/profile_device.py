@@ -57,9 +57,9 @@ def main(args: argparse.Namespace) -> None:
     from mmasvit.latency.table import LatencyTable
     from mmasvit.tables import print_table
     check_device(args.device)
-    whole_number('--rounds', args.rounds, 1)
-    whole_number('--seed', args.seed, 0)
-    whole_number('--pretrain-img-size', args.pretrain_img_size, 32)
+    whole_number('--rounds', args.rounds, 1, 1000)
+    whole_number('--seed', args.seed, 0, 2**32 - 1)
+    whole_number('--pretrain-img-size', args.pretrain_img_size, 32, 2**16)
     shape = check_shape(args.shape, least=32) or (512, 512)
     if args.threads is not None:
         torch.set_num_threads(whole_number('--threads', args.threads, 1, os.cpu_count()))
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> None:
         print(f'{len(table.times)} parts at {len(table.widths)} widths; a network takes '
               f'{table.factor:.3f} times their sum; {args.out}')
         return
-    whole_number('--check', args.check, 3)
+    whole_number('--check', args.check, 3, 1000)
     table = LatencyTable.read(args.out)
     if table.conditions.type == 'cpu':
         torch.set_num_threads(table.conditions.threads)

@@ -82,7 +82,7 @@ class Setting:
         one_of('protocol', self.protocol, PROTOCOLS)
         one_of('features', self.features, FEATURES)
         if self.pretrain_img_size is not None:
-            whole_number('pretrain_img_size', self.pretrain_img_size, 32)
+            whole_number('pretrain_img_size', self.pretrain_img_size, 32, 8192)
         # the last of a closed protocol's angles is the first again
         smallest = dict(image_size=32, repeats=1, num_images=2, seed=0,
                         num_angles=3 if self.rules.closed_sum else 2)

@@ -40,6 +40,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).par
 import kills  # noqa: E402
 from helpers import (ROOT, TOOLS, call, load, make_coco, own_globals,  # noqa: E402
                      tool_imports)
+from latencies import make_table  # noqa: E402
 
 from mmasvit.complexity import Summary  # noqa: E402
 from mmasvit.study.table import Row, correlate, write_study  # noqa: E402
@@ -112,10 +113,17 @@ optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3))
             f"_base_ = '{ROOT}/configs/{kind}_topology_demo.py'\n"
             f"train_cfg = dict(measure='slow_table', {changes},\n"
             '    setting=dict(image_size=32, num_images=2))\n')
+    make_table().save(folder / 'device.json')
+    (folder / 'timed.py').write_text(f'''
+_base_ = '{ROOT}/configs/search_topology_detection.py'
+train_cfg = dict(max_iters=2, measure=dict(profile='{folder}/device.json'), setting=dict(
+    image_size=32, num_images=2, num_angles=3, repeats=1))
+''')
     for tool, words in (
             ('train', ('classifier.py', '--work-dir', 'trained')),
             ('train', ('detector.py', '--work-dir', 'detector')),
             ('search_topology', ('search.py', '--work-dir', 'searched')),
+            ('search_topology', ('timed.py', '--work-dir', 'timed')),
             ('scale_topology', ('scale.py', '--work-dir', 'scaled'))):
         words = [str(folder / word) if not word.startswith('-') else word
                  for word in words]
@@ -125,7 +133,7 @@ optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3))
     rows = [Row(kills_topology(i), 50. + i, {
         name: Summary(float(i), [float(i)], 1.) for name in ('params', 'macs')})
         for i in range(4)]
-    write_study(str(folder / 'studied'), rows, correlate(rows))
+    write_study(str(folder / 'studied'), rows, correlate(rows), 'accuracy')
 
 
 def kills_topology(i: int):
@@ -182,6 +190,13 @@ COMMANDS = (
     Command('search_topology', ('@/search.py', '--work-dir', '^/run'), ('search.py', )),
     Command('search_topology', ('@/search.py', '--work-dir', '@/searched', '--resume'),
             ('searched/measurements.jsonl', 'searched/run.json')),
+    Command('search_topology', ('@/timed.py', '--work-dir', '^/run', '--cfg-options',
+                                'train_cfg.measure.profile=@/device.json'),
+            ('timed.py', 'device.json')),
+    Command('profile_device', ('--out', '^/device.json', '--shape', '32', '--widths', '8',
+                               '--rounds', '1', '--no-references')),
+    Command('report', ('@/timed', '--out', '^/r.html'),
+            ('timed/topology.json', 'timed/history.csv')),
     Command('scale_topology', ('@/scale.py', '--work-dir', '^/run'), ('scale.py', )),
     Command('scale_topology', ('@/scale.py', '--work-dir', '@/scaled'),
             ('scaled/measurements.jsonl', 'scaled/run.json')),
