@@ -126,6 +126,7 @@ def test_tool_leaves_no_file_that_differs(checkpoint, tmp_path):
 
 @pytest.mark.parametrize('more, line', [
     (['--opset', 11], '--opset must be at least 18'),
+    (['--cfg-options', 'model.data_preprocessor.new=1'], "keyword argument 'new'"),
     (['--shape', 32], '--shape takes one or two sizes of at least 64')], ids=str)
 def test_tool_refuses(more, line, checkpoint, tmp_path):
     pytest.importorskip('onnxscript')
