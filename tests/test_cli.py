@@ -110,3 +110,8 @@ def test_what_a_config_builds_on_is_a_file(tmp_path):
 def test_loops_count_in_whole_numbers(config, entry):
     with pytest.raises(InputError, match=f'train_cfg.{entry}'):
         load_config(config, {f'train_cfg.{entry}': 'a=b'})
+
+
+@pytest.mark.parametrize('tool', ['report', 'compare_families', 'compare_searches'])
+def test_a_name_that_no_file_can_have(tool):
+    assert 'File name too long' in fails(f'tools/{tool}.py', 'a' * 5000)
