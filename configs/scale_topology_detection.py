@@ -14,7 +14,7 @@ largest member below each. Without ``model.arch`` it grows the paper's seed topo
 _base_ = './scale_topology_imagenet.py'
 
 train_cfg = dict(
-    setting=dict(features='pyramid', image_size=512, repeats=3),
+    setting=dict(features='pyramid', image_size=512, repeats=2),
     measure=dict(type='DetectorMeasures', profile='device.json'),
     targets=dict(_delete_=True, latency=[100, 200, 300]),
     stop=dict(_delete_=True, latency=300),

@@ -14,11 +14,11 @@ R-CNN for images of that size, in ``configs/`` of the work directory.
     --cfg-options train_cfg.measure.detector=configs/cascade_asvit_small_coco.py \\
         train_cfg.constraint.detector_macs=160e9
 
-Three initialisations instead of the paper's five: an image of 512 px is five of 224.
+Two initialisations instead of the paper's five: an image of 512 px is five of 224.
 """
 _base_ = './search_topology_imagenet.py'
 
 train_cfg = dict(
-    setting=dict(features='pyramid', image_size=512, repeats=3),
+    setting=dict(features='pyramid', image_size=512, repeats=2),
     measure=dict(type='DetectorMeasures', profile='device.json'),
     constraint=dict(latency=60))
