@@ -30,6 +30,7 @@ from mmasvit.weights import DamagedCheckpoint, check_checkpoint, read_checkpoint
 
 PATIENCE = 3  # seconds to wait for a folder: a killed run is gone by then
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
+LAST = 'last_checkpoint'  # there too, by mmengine: the path of the newest
 
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
@@ -64,7 +65,7 @@ def latest_checkpoint(work_dir: str) -> Tuple[Optional[str], List[str]]:
     Raises:
         InputError: If the newest one holds more than weights and plain values.
     """
-    note = Path(work_dir, 'last_checkpoint')
+    note = Path(work_dir, LAST)
     noted = note.read_bytes().decode(errors='replace') if note.is_file() else ''
     noted = noted.strip() if noted.strip().isprintable() else ''
     if '://' in noted:
@@ -150,6 +151,9 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     cfg.work_dir = (args.work_dir or cfg.get('work_dir')
                     or os.path.join('work_dirs', Path(cfg.filename).stem))
     check_writable(cfg.work_dir)
+    note = Path(cfg.work_dir, LAST)
+    if note.exists() and not note.is_file():
+        raise InputError(f'{note} is no file: remove it')
     if args.launcher != 'none':
         if torch.cuda.is_available():
             _start_group(cfg)
