@@ -1,4 +1,5 @@
 """Bad input: one clear line instead of a traceback."""
+import errno
 import sys
 from contextlib import contextmanager
 from typing import Iterator
@@ -33,11 +34,20 @@ def printable(text: object) -> str:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an :class:`InputError` into a line on stderr and exit status 2."""
+    """Turn an :class:`InputError` into a line on stderr and exit status 2.
+
+    So is a name that no file can have, which any question about it raises.
+    """
     try:
         yield
     except InputError as error:
         print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f'error: {printable(error.filename)[:80]}...: {error.strerror}',
+              file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

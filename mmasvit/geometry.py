@@ -16,7 +16,7 @@ GLOBAL_IMG_SIZE = 1024  # windows of blocks that attend to the whole map, in pix
 
 def at_least(least: int, value: int) -> int:
     """The larger of two whole numbers; the second may be a symbol."""
-    return torch.sym_max(least, value)
+    return max(least, value) if isinstance(value, int) else torch.sym_max(least, value)
 
 
 def ceil_div(n: int, d: int) -> int:

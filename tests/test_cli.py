@@ -94,3 +94,24 @@ def test_defaults_that_help_states_are_the_library_s():
     args = load('tools/make_shapes_coco.py')['parse_args'](['out'])
     assert ShapesSettings(args.images, args.val_images, args.size,
                           args.seed) == ShapesSettings()
+
+
+def test_what_a_config_builds_on_is_a_file(tmp_path):
+    zero, config = tmp_path / 'zero.py', tmp_path / 'mine.py'
+    zero.symlink_to('/dev/zero')  # read to its end, it would fill the memory
+    between = tmp_path / 'between.py'
+    between.write_text("_base_ = ['./zero.py']\n")
+    config.write_text("_base_ = './between.py'\n")
+    with pytest.raises(InputError, match='builds on .*zero.py, which is no file'):
+        load_config(str(config))
+
+
+@pytest.mark.parametrize('entry', ['val_interval', 'max_epochs', 'max_iters', 'val_begin'])
+def test_loops_count_in_whole_numbers(config, entry):
+    with pytest.raises(InputError, match=f'train_cfg.{entry}'):
+        load_config(config, {f'train_cfg.{entry}': 'a=b'})
+
+
+@pytest.mark.parametrize('tool', ['report', 'compare_families', 'compare_searches'])
+def test_a_name_that_no_file_can_have(tool):
+    assert 'File name too long' in fails(f'tools/{tool}.py', 'a' * 5000)

@@ -108,6 +108,13 @@ def test_layout_is_found_and_mmdet_reads_it(tmp_path, new_config, name):
         'tools/train.py' in printed[-1])
 
 
+def test_links_that_lead_nowhere_are_passed_over(tmp_path):
+    root = lay_out(tmp_path / 'set', 'coco2017')
+    before = find_splits(root)
+    (root / 'loop').symlink_to('loop')
+    assert find_splits(root) == before and before
+
+
 def test_an_annotation_file_itself_and_images_below_it(tmp_path):
     lay_out(tmp_path, 'deeper')
     ann_file = shutil.move(tmp_path / 'export/one/result.json', tmp_path / 'labels.json')

@@ -53,6 +53,7 @@ def main(args: argparse.Namespace) -> None:
 
     from mmasvit import analysis
     from mmasvit.engine import checkpoints
+    from mmasvit.engine.blame import blaming
     from mmasvit.engine.launch import load_config
     from mmasvit.engine.preflight import check_writable
     from mmasvit.errors import InputError
@@ -72,7 +73,8 @@ def main(args: argparse.Namespace) -> None:
     checkpoint = checkpoints.read(args.checkpoint)
     checkpoints.settle_classes(cfg, checkpoint, args.checkpoint, defaults=False)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model = MODELS.build(cfg.model)
+    with blaming('model'):
+        model = MODELS.build(cfg.model)
     checkpoints.check_fit(model, checkpoint, args.checkpoint)
 
     from mmasvit.export import compare, exportable, write_onnx

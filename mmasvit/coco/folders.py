@@ -28,7 +28,8 @@ class ClassFolders:
         """
         if not os.path.isdir(path):
             raise InputError(f'data folder {path} does not exist')
-        names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+        names = sorted(entry.name for entry in os.scandir(path)
+                       if os.path.isdir(entry))
         if not names:
             raise InputError(f'data folder {path} holds no folders, one for each class')
         endings = tuple(extensions)

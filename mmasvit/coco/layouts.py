@@ -75,12 +75,17 @@ def _folders(root: Path) -> List[Path]:
     found, level = [root], [root]
     for _ in range(DEPTH):
         level = [Path(entry.path) for folder in level for entry in _entries(folder)
-                 if entry.is_dir() and not entry.name.startswith('.')]
+                 if _is_folder(entry)]
         found += level
         if len(found) > MAX_FOLDERS:
             raise InputError(f'{root} has more than {MAX_FOLDERS} folders: give the '
                              'annotation file, or the folder of the set itself')
     return found
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Not if it is hidden, or leads where one may not look: os.path has no error then."""
+    return os.path.isdir(entry) and not entry.name.startswith('.')
 
 
 def _entries(folder: Path) -> List[os.DirEntry]:
@@ -148,7 +153,7 @@ def _near(ann_file: Path) -> List[Path]:
     it may be in annotations/, the one above and those in it."""
     above = ann_file.absolute().parent.parent
     beside = [Path(entry.path) for entry in _entries(above)
-              if entry.is_dir() and not entry.name.startswith('.')]
+              if _is_folder(entry)]
     return [*_folders(ann_file.parent), above, *beside]
 
 

@@ -48,11 +48,14 @@ _LOADER = Either({
 _EVALUATOR = Either({
     'metric?': Either(str, [str], None), 'ann_file?': _TEXT,
     'metrics?': Either([_evaluator], _evaluator)}, [_evaluator], None)
+_LOOP = Either({
+    'max_epochs?': Either(_whole(1), None), 'max_iters?': Either(_whole(1), None),
+    'val_interval?': _whole(1), 'val_begin?': _whole(0)}, None)
 _HOOK = Either({'type': _anything}, callable)
 FORM = {
     'model?': _DICT, 'train_dataloader?': _LOADER, 'val_dataloader?': _LOADER,
     'test_dataloader?': _LOADER, 'val_evaluator?': _EVALUATOR,
-    'test_evaluator?': _EVALUATOR, 'train_cfg?': _DICT, 'val_cfg?': _DICT,
+    'test_evaluator?': _EVALUATOR, 'train_cfg?': _LOOP, 'val_cfg?': _DICT,
     'test_cfg?': _DICT, 'optim_wrapper?': _DICT,
     'param_scheduler?': Either([dict], dict, None), 'auto_scale_lr?': _DICT,
     'default_hooks?': Either({str: _DICT}, None), 'custom_hooks?': Either([_HOOK], None),

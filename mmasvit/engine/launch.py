@@ -30,6 +30,7 @@ from mmasvit.weights import DamagedCheckpoint, check_checkpoint, read_checkpoint
 
 PATIENCE = 3  # seconds to wait for a folder: a killed run is gone by then
 DATA_FILE = 'data.json'  # in a training's work directory: what it trains on
+LAST = 'last_checkpoint'  # there too, by mmengine: the path of the newest
 
 
 def set_resume(cfg: Config, args: argparse.Namespace) -> None:
@@ -64,7 +65,7 @@ def latest_checkpoint(work_dir: str) -> Tuple[Optional[str], List[str]]:
     Raises:
         InputError: If the newest one holds more than weights and plain values.
     """
-    note = Path(work_dir, 'last_checkpoint')
+    note = Path(work_dir, LAST)
     noted = note.read_bytes().decode(errors='replace') if note.is_file() else ''
     noted = noted.strip() if noted.strip().isprintable() else ''
     if '://' in noted:
@@ -101,6 +102,7 @@ def load_config(path: str, cfg_options: Union[Sequence[str], dict, None] = None
         raise InputError(f'config {path} does not exist')
     changes = cfg_options if isinstance(cfg_options, dict) else _changes(cfg_options)
     try:
+        _check_bases(path)
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(changes)
     except InputError:
@@ -110,6 +112,16 @@ def load_config(path: str, cfg_options: Union[Sequence[str], dict, None] = None
         raise InputError(f'config {path} cannot be read: {line}') from error
     check_form(cfg, changes)
     return cfg
+
+
+def _check_bases(path: str) -> None:
+    """Raise :class:`InputError` if a config builds on what is no file: a pipe would never
+    end, ``/dev/zero`` fill the memory."""
+    for base in Config._get_base_files(path):
+        base, _ = Config._get_cfg_path(base, path)
+        if not os.path.isfile(base):
+            raise InputError(f'config {path} builds on {base}, which is no file')
+        _check_bases(base)
 
 
 def _changes(words: Optional[Sequence[str]]) -> dict:
@@ -139,6 +151,9 @@ def prepare(cfg: Config, args: argparse.Namespace) -> None:
     cfg.work_dir = (args.work_dir or cfg.get('work_dir')
                     or os.path.join('work_dirs', Path(cfg.filename).stem))
     check_writable(cfg.work_dir)
+    note = Path(cfg.work_dir, LAST)
+    if note.exists() and not note.is_file():
+        raise InputError(f'{note} is no file: remove it')
     if args.launcher != 'none':
         if torch.cuda.is_available():
             _start_group(cfg)

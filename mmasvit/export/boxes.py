@@ -25,7 +25,11 @@ def at_most(limit: int, n: int) -> int:
 
 
 def rows(x: Tensor, width: int) -> Tensor:
-    """A head's map ``(N, A * width, H, W)`` as one row per prior, ``(N, H * W * A, width)``."""
+    """A head's map ``(N, A * width, H, W)`` in rows, one per prior.
+
+    Returns:
+        ``(N, H * W * A, width)``.
+    """
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, width)
 
 

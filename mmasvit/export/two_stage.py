@@ -37,8 +37,8 @@ class TwoStage(nn.Module):
         if type(roi) not in (StandardRoIHead, CascadeRoIHead) or roi.with_shared_head:
             return [f'its second stage is a {type(roi).__name__}']
         for head in _stages(roi.bbox_head):
-            if type(head)._predict_by_feat_single is not BBoxHead._predict_by_feat_single \
-                    or head.custom_activation:
+            own = type(head)._predict_by_feat_single
+            if own is not BBoxHead._predict_by_feat_single or head.custom_activation:
                 return [f'its box head is a {type(head).__name__}']
         parts = _stages(roi.bbox_roi_extractor)
         if roi.with_mask:
@@ -47,8 +47,8 @@ class TwoStage(nn.Module):
                 if not isinstance(head, FCNMaskHead):
                     return [f'its mask head is a {type(head).__name__}']
         for part in parts:
-            if not isinstance(part, SingleRoIExtractor) or part.roi_layers[0].pool_mode != (
-                    'avg'):
+            if not isinstance(part, SingleRoIExtractor) or (
+                    part.roi_layers[0].pool_mode != 'avg'):
                 return [f'its RoI extractor is a {type(part).__name__}']
         return bx.nms_fault(rpn.test_cfg) or bx.nms_fault(roi.test_cfg)
 
@@ -84,8 +84,8 @@ class TwoStage(nn.Module):
                   size: Sequence[int]) -> Tuple[Tensor, Tensor, Tensor]:
         """The second stage or stages: detections out of proposals ``(N, n, 4)``."""
         roi, logits = self.model.roi_head, []
-        heads = _stages(roi.bbox_head)
-        for i, (head, extractor) in enumerate(zip(heads, _stages(roi.bbox_roi_extractor))):
+        heads, extractors = _stages(roi.bbox_head), _stages(roi.bbox_roi_extractor)
+        for i, (head, extractor) in enumerate(zip(heads, extractors)):
             score, delta = head(extract(extractor, maps, boxes))
             logits.append(score.unflatten(0, boxes.shape[:2]))
             delta = delta.unflatten(0, boxes.shape[:2])
@@ -108,7 +108,8 @@ class TwoStage(nn.Module):
     def _masks(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
         """Probabilities ``(N, n, h, w)`` within boxes ``(N, n, 4)``."""
         roi, found = self.model.roi_head, []
-        for head, extractor in zip(_stages(roi.mask_head), _stages(roi.mask_roi_extractor)):
+        extractors = _stages(roi.mask_roi_extractor)
+        for head, extractor in zip(_stages(roi.mask_head), extractors):
             mask = head(extract(extractor, maps, boxes)).sigmoid()
             mask = mask.unflatten(0, boxes.shape[:2])
             if head.class_agnostic:

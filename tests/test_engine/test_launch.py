@@ -117,3 +117,11 @@ def test_bad_seeds(tmp_path, seed):
     with pytest.raises(InputError, match='randomness.seed must be'):
         launch.prepare(cfg, Namespace(local_rank=0, launcher='none', work_dir=None))
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_note_of_checkpoints_that_is_no_file_is_refused_before_a_run(run):
+    (run / 'last_checkpoint').unlink(missing_ok=True)
+    (run / 'last_checkpoint').mkdir()
+    with pytest.raises(InputError, match='last_checkpoint is no file: remove it'):
+        launch.prepare(Config(dict(work_dir=str(run))),
+                       Namespace(local_rank=0, launcher='none', work_dir=None))

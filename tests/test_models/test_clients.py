@@ -16,7 +16,7 @@ from torch import nn
 import mmasvit
 from mmasvit.errors import InputError
 from mmasvit.models.modes import is_plain
-from networks import TINY, build, twin
+from networks import TINY, build
 
 # all that may be added to the published architecture
 ALL = dict(shift_windows=True, global_blocks=(0, 0, 1, 1), use_rel_pos_bias=True,
@@ -292,7 +292,8 @@ def test_derivatives_are_right_or_refused(attn_impl, training, options):
     with torch.no_grad():
         left, middle, right = (f(torch.tensor(t)) for t in (-1e-3, 0., 1e-3))
     for name, derivative in first.items():
-        assert derivative().item() == pytest.approx(((right - left) / 2e-3).item(), rel=1e-4), name
+        expected = ((right - left) / 2e-3).item()
+        assert derivative().item() == pytest.approx(expected, rel=1e-4), name
     for name, derivative in second.items():
         if attn_impl == 'fused' and name == 'reverse':
             with pytest.raises(InputError, match="attn_impl='explicit'"):
