@@ -206,6 +206,7 @@ def test_steps_that_are_replayed_are_not_steps_of_the_run(tmp_path):
     """They are neither logged nor timed nor handed to hooks; more steps may follow."""
     first = search(tmp_path, max_iters=8)
     cfg = config(tmp_path, max_iters=12)
+    cfg.experiment_name += '_on'  # within a second its logger would be the first one's
     cfg.custom_hooks, cfg.log_level = [dict(type=Steps)], 'INFO'
     Steps.seen.clear()
     Runner.from_cfg(cfg).train()

@@ -1,11 +1,9 @@
 """Costs on a device and in a detector: as measures, as limits, in runs."""
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 from latencies import make_table, save_table
 from mmengine.config import Config
 from mmengine.runner import Runner
