@@ -120,7 +120,9 @@ def shrunk(model):
         return dict(model, model=shrunk(model.model))
     if model.backbone.type.endswith('AsViT'):
         model.backbone.arch = detectors.ARCH
-    if 'in_channels' in model.neck:
+    if model.type == 'SimMIM':
+        model.neck.in_channels = 64
+    elif 'roi_head' in model:
         if model.backbone.type.endswith('AsViT'):
             model.neck.in_channels = [8, 16, 32, 64]
         for head in model.roi_head.bbox_head:
