@@ -111,7 +111,7 @@ def test_classification_label_is_the_coarsest_that_is_right():
 
 
 @pytest.mark.parametrize('text, line', [
-    (None, 'No such file'), ('{', 'not a file of'), ('{"checkpoint": "b"}', 'not a file'),
+    (None, 'No such file'), ('{', 'is damaged'), ('{"checkpoint": "b"}', 'has no token'),
     ('{"checkpoint": "b", "token_strides": [4], "images": {}}', 'of another model')])
 def test_bad_label_file(tmp_path, text, line):
     if text is not None:

@@ -49,7 +49,8 @@ study = dict(num_topologies=3, measures={[*PATHS, 'params', 'length_distortion']
                             num_angles=4)],
              supernet=dict(config='{supernet}', checkpoint='{tmp_path}/supernet.pth'))
 model = dict(backbone=dict(pretrain_img_size=32))
-train_dataloader = dict(dataset=dict(data_root='{tmp_path}', pipeline=pipeline))
+train_dataloader = dict(batch_size=2,
+                        dataset=dict(data_root='{tmp_path}', pipeline=pipeline))
 val_dataloader = dict(dataset=dict(data_root='{tmp_path}', pipeline=pipeline))
 ''')
     return path
