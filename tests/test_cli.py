@@ -110,6 +110,16 @@ def test_what_a_config_builds_on_is_a_file(tmp_path):
 def test_loops_count_in_whole_numbers(config, entry):
     with pytest.raises(InputError, match=f'train_cfg.{entry}'):
         load_config(config, {f'train_cfg.{entry}': 'a=b'})
+    load_config(config, {f'train_cfg.{entry}': 2.})  # as one of mmdet's own has it
+
+
+@pytest.mark.parametrize('entry, value, line', [
+    ('param_scheduler', [dict(type='CosineAnnealingLR', T_max='x')], 'must be a number'),
+    ('param_scheduler', [dict(type='MultiStepLR', milestones=['x'])], 'milestones.0'),
+    ('model', dict(head=dict(gamma=2**64)), 'model.head.gamma must be')])
+def test_numbers_are_numbers(config, entry, value, line):
+    with pytest.raises(InputError, match=line):
+        load_config(config, {entry: value})
 
 
 @pytest.mark.parametrize('tool', ['report', 'compare_families', 'compare_searches'])

@@ -7,12 +7,12 @@ import difflib
 import inspect
 import math
 import os
-from typing import Any, Callable, Iterable, Iterator, Tuple
+from typing import Any, Callable, Iterable, Iterator, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmasvit.arguments import Either, check_shape, whole_number
+from mmasvit.arguments import Either, check_shape, real, whole_number
 from mmasvit.errors import InputError
 
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
@@ -20,6 +20,13 @@ MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 
 def _whole(least: int, most: int = 2**63 - 1) -> Callable[[Any], int]:
     return lambda value: whole_number('it', value, least, most)
+
+
+def _count(least: int) -> Callable[[Any], int]:
+    """As :func:`_whole`; mmdet's own configs hold whole numbers that were computed."""
+    return lambda value: whole_number(
+        'it', int(value) if isinstance(value, float) and value.is_integer() else value,
+        least)
 
 
 def _dataset(value: Any) -> None:
@@ -49,15 +56,19 @@ _EVALUATOR = Either({
     'metric?': Either(str, [str], None), 'ann_file?': _TEXT,
     'metrics?': Either([_evaluator], _evaluator)}, [_evaluator], None)
 _LOOP = Either({
-    'max_epochs?': Either(_whole(1), None), 'max_iters?': Either(_whole(1), None),
-    'val_interval?': _whole(1), 'val_begin?': _whole(0)}, None)
+    'max_epochs?': Either(_count(1), None), 'max_iters?': Either(_count(1), None),
+    'val_interval?': _count(1), 'val_begin?': _count(0)}, None)
+_SCHEDULER = {
+    'begin?': real, 'end?': real, 'T_max?': Either(real, None), 'milestones?': [real],
+    **{f'{name}?': Either(real, None) for name in (
+        'gamma', 'factor', 'start_factor', 'end_factor', 'eta_min', 'power')}}
 _HOOK = Either({'type': _anything}, callable)
 FORM = {
     'model?': _DICT, 'train_dataloader?': _LOADER, 'val_dataloader?': _LOADER,
     'test_dataloader?': _LOADER, 'val_evaluator?': _EVALUATOR,
     'test_evaluator?': _EVALUATOR, 'train_cfg?': _LOOP, 'val_cfg?': _DICT,
     'test_cfg?': _DICT, 'optim_wrapper?': _DICT,
-    'param_scheduler?': Either([dict], dict, None), 'auto_scale_lr?': _DICT,
+    'param_scheduler?': Either([_SCHEDULER], _SCHEDULER, None), 'auto_scale_lr?': _DICT,
     'default_hooks?': Either({str: _DICT}, None), 'custom_hooks?': Either([_HOOK], None),
     'env_cfg?': Either({'mp_cfg?': _DICT, 'dist_cfg?': _DICT}, None), 'visualizer?': _DICT,
     'log_processor?': _DICT, 'data_preprocessor?': _DICT, 'load_from?': _TEXT,
@@ -88,7 +99,10 @@ def check_form(cfg: Config, options: Iterable[str] = ()) -> None:
     check_shape(name, plain, FORM)
     check_shape(f'{name} model', plain.get('model') or {}, _MODEL)
     for place, value in _numbers('', plain):
-        if math.isnan(value) or math.isinf(value) and place.startswith(_FINITE):
+        if isinstance(value, int):
+            if abs(value) >= 2**63:
+                raise InputError(f'{name} {place} must be a number of at most 64 bits')
+        elif math.isnan(value) or math.isinf(value) and place.startswith(_FINITE):
             raise InputError(f'{name} {place} must be a finite number, got {value}')
     for entry in (*plain, *(option.split('.')[0] for option in options)):
         meant = difflib.get_close_matches(entry, _KNOWN, 1, 0.9)
@@ -104,9 +118,9 @@ def check_entries(cfg: Config, needed: Iterable[str]) -> None:
         raise InputError(f'config {cfg.filename} has no {" and no ".join(missing)}')
 
 
-def _numbers(place: str, value: Any) -> Iterator[Tuple[str, float]]:
-    """All floats in a config and where they are."""
-    if isinstance(value, float):
+def _numbers(place: str, value: Any) -> Iterator[Tuple[str, Union[int, float]]]:
+    """All numbers in a config and where they are."""
+    if isinstance(value, (int, float)):
         yield place, value
     elif isinstance(value, (dict, list, tuple)):
         items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -72,8 +72,8 @@ def latest_checkpoint(work_dir: str) -> Tuple[Optional[str], List[str]]:
         return noted, []
     # under any name and in any folder: CheckpointHook's filename_tmpl and out_dir
     last = [Path(work_dir, os.path.basename(noted)), Path(noted)]
-    others = [path for path in Path(work_dir).iterdir()
-              if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
+    others = [path for path in Path(work_dir).iterdir() if path.is_file()
+              and re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
     others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     damaged = []
     for path in dict.fromkeys(path for path in last + others if path.is_file()):

@@ -41,7 +41,8 @@ def find_checkpoint(work_dir: Path) -> Path:
     Raises:
         InputError: If there is none, or all are damaged.
     """
-    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime_ns)
+    best = sorted((path for path in work_dir.glob('best_*.pth') if path.is_file()),
+                  key=lambda path: path.stat().st_mtime_ns)
     for path in reversed(best):
         with suppress(DamagedCheckpoint):
             check_checkpoint(str(path))

@@ -119,6 +119,12 @@ def test_bad_seeds(tmp_path, seed):
     assert not (tmp_path / 'work').exists()
 
 
+def test_a_checkpoint_that_leads_nowhere_is_passed_over(run):
+    (run / 'epoch_2.pth').unlink()
+    (run / 'epoch_2.pth').symlink_to('epoch_2.pth')
+    assert resume(run) == ('epoch_10.pth', True)
+
+
 def test_a_note_of_checkpoints_that_is_no_file_is_refused_before_a_run(run):
     (run / 'last_checkpoint').unlink(missing_ok=True)
     (run / 'last_checkpoint').mkdir()
