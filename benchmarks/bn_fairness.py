@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmasvit.datasets.npz import read_npz
 from mmasvit.errors import one_line_errors
+from mmasvit.memory import keep_memory
 from mmasvit.tables import print_table
 
 NORMED = {'convolutions alone': ('conv', ), 'every operator': tuple(DARTS_LIKE)}
@@ -71,5 +72,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

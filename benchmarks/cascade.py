@@ -23,6 +23,7 @@ from mmasvit.adaptive.thresholds import ALWAYS, NEVER
 from mmasvit.benchmarking import Timing, alternate
 from mmasvit.engine.launch import load_config
 from mmasvit.errors import InputError, one_line_errors
+from mmasvit.memory import keep_memory
 from mmasvit.report import inference
 from mmasvit.report.quiet import quiet
 
@@ -138,5 +139,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

@@ -23,6 +23,7 @@ from mmasvit.complexity import (MEASURES, Setting, condition_number, measure_top
                                 ntk_gram)
 from mmasvit.complexity.untrained import UntrainedNetwork
 from mmasvit.errors import InputError, one_line_errors
+from mmasvit.memory import keep_memory
 from mmasvit.tables import print_table
 from mmasvit.plotting import save_figure, subplots
 
@@ -224,5 +225,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

@@ -3,19 +3,23 @@
     python benchmarks/detection.py                   # short, makes its own data
     python benchmarks/detection.py --data ../shared/data/{nuclei,blood}_coco --seeds 3
     python benchmarks/detection.py --data ../shared/data/nuclei_coco \
-        --only asvit asvit+shift+conv swin --lr 4e-4 8e-4
+        --only asvit asvit+shift+conv swin --lr 4e-4 8e-4 --jobs 2
 
 Every contestant gets the same recipe, that of ``configs/_base_/cascade_tiny.py`` as
 ``tools/new_config.py`` lays it out for the data (256 px crops, batch 4, AdamW), but on
 images at their own size and for so many iterations, from random weights. A name is a
 backbone and, after ``+``, what is added to or changed in it; any combination can be asked
 for. A finished run is a row of ``detection.csv`` in the work directory and is not run
-again.
+again. With ``--jobs`` that many run side by side, the CPUs shared out evenly: seconds of
+one run can be compared with one another, not with those under another ``--jobs``.
 """
 import argparse
 import csv
 import itertools
+import multiprocessing
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
@@ -29,6 +33,7 @@ from mmengine.runner import Runner
 from mmasvit.analysis import count_macs, use_explicit_paths
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.files import TableFile
+from mmasvit.memory import keep_memory
 from mmasvit.recipe.make import Machine, Wishes, make_config
 from mmasvit.tables import print_table
 
@@ -41,6 +46,10 @@ BACKBONES = {
         arch='8,4,3,2|4,2,3,2|4,1,4,2|4,1,4,2|16,24')),
     'swin': ('cascade_swin_tiny', {}),
     'resnet18': ('cascade_resnet18_tiny', {}),
+    # the same at the multiply-accumulates of 'asvit', within 5 %
+    'swin_equal': ('cascade_swin_tiny', dict(depths=(2, 2, 4, 2))),
+    'resnet18_equal': ('cascade_resnet18_tiny', dict(
+        base_channels=23, stem_channels=23, norm_cfg=dict(type='GN', num_groups=23))),
 }
 PARTS = {
     'xavier': dict(init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform')),
@@ -54,7 +63,7 @@ PARTS = {
     'apart': dict(arch='4,4,3,1|2,2,3,1|2,1,4,1|2,1,4,1|16,32'),  # kernels do not overlap
 }
 DEFAULT = ['asvit', *(f'asvit+{part}' for part in PARTS), 'asvit+shift+global+conv',
-           'swin', 'resnet18']
+           'swin', 'swin_equal', 'resnet18', 'resnet18_equal']
 SCORES = [f'{kind}_{name}' for kind in ('bbox', 'segm')
           for name in ('mAP', 'mAP_50', 'mAP_s', 'mAP_m', 'mAP_l')]
 
@@ -92,6 +101,8 @@ def parse_args() -> argparse.Namespace:
                         help='of every backbone that has it (default: %(default)s)')
     parser.add_argument('--val-images', type=int, metavar='N',
                         help='validate on the first N; default: all')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N',
+                        help='runs at a time (default: %(default)s)')
     parser.add_argument('--work-dir', default='work_dirs/detection', metavar='DIR')
     return parser.parse_args()
 
@@ -104,9 +115,9 @@ def check(args: argparse.Namespace) -> None:
         args.iters = 480 if args.data else 20
     for name in args.only:
         backbone_of(name)
-    if min(args.seeds, args.iters, args.val_images or 1) < 1 or min(args.lr) <= 0:
-        raise InputError('--seeds, --iters and --val-images must be at least 1, '
-                         '--lr above 0')
+    if min(args.seeds, args.iters, args.jobs, args.val_images or 1) < 1 or min(args.lr) <= 0:
+        raise InputError('--seeds, --iters, --jobs and --val-images must be at least '
+                         '1, --lr above 0')
     if not 0 <= args.drop_path < 1:
         raise InputError('--drop-path must be at least 0 and below 1')
     names = [Path(folder).resolve().name for folder in args.data or ()]
@@ -132,15 +143,24 @@ def backbone_of(name: str) -> tuple:
     return config, options
 
 
-def make_cfg(case: Case, folder: Path, val_images: Optional[int]) -> Config:
-    """The config of a run."""
-    base, options = backbone_of(case.network)
+def config_path(case: Case, folder: Path) -> Path:
+    """The config of a case's backbone for its data, made where it is not there."""
+    base, _ = backbone_of(case.network)
     path = folder / f'{Path(case.data).name}_{base}.py'
     if not path.exists():
         make_config(Path(case.data), path, Wishes(
             base=str(ROOT / f'configs/{base}.py'), batch_size=4), Machine.this())
+    return path
+
+
+def make_cfg(case: Case, folder: Path, val_images: Optional[int]) -> Config:
+    """The config of a run."""
+    _, options = backbone_of(case.network)
+    path = config_path(case, folder)
     cfg = Config.fromfile(path)
     cfg.model.backbone.update(options)
+    if 'base_channels' in options:  # a ResNet does not say what it gives
+        cfg.model.neck.in_channels = [options['base_channels'] * 2**i for i in range(4)]
     if case.drop_path and cfg.model.backbone.type != 'ResNet':
         cfg.model.backbone.drop_path_rate = case.drop_path
     cfg.optim_wrapper.optimizer.lr = case.lr
@@ -192,6 +212,7 @@ def backbone_macs(cfg: Config) -> int:
 
 def run(case: Case, folder: Path, val_images: Optional[int]) -> Dict[str, object]:
     """Train and validate; the row of the table."""
+    keep_memory()
     cfg = make_cfg(case, folder, val_images)
     macs = backbone_macs(cfg)
     runner, watch = Runner.from_cfg(cfg), Stopwatch()
@@ -203,6 +224,20 @@ def run(case: Case, folder: Path, val_images: Optional[int]) -> Dict[str, object
               for name in SCORES}
     return dict(case._asdict(), gmacs=round(macs / 1e9, 4), params=params,
                 seconds=round(watch.seconds, 1), **scores)
+
+
+def run_all(cases: List[Case], folder: Path,
+            args: argparse.Namespace) -> Iterator[Dict[str, object]]:
+    """The rows of the cases as they come, each from a process of its own."""
+    os.environ['OMP_NUM_THREADS'] = str(max(1, len(os.sched_getaffinity(0)) // args.jobs))
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'),
+                             max_tasks_per_child=1) as pool:
+        runs = [pool.submit(run, case, folder, args.val_images) for case in cases]
+        try:
+            for future in as_completed(runs):
+                yield future.result()
+        finally:  # of a failure or ctrl-C: nothing more is started
+            pool.shutdown(cancel_futures=True)
 
 
 def finished(path: Path) -> List[Dict[str, str]]:
@@ -262,13 +297,14 @@ def main() -> None:
     rows = finished(path)
     table = TableFile(path, COLUMNS, rows)
     done = {tuple(row[name] for name in Case._fields) for row in rows}
-    for case in cases_of(args):
-        if tuple(map(str, case)) not in done:
-            row = run(case, folder, args.val_images)
-            table.append([row])
-            rows.append(row)
-            print(f'{Path(case.data).name}, {case.network}, seed {case.seed}: box AP '
-                  f'{row["bbox_mAP"]:.3f} after {row["seconds"]:.0f} s', flush=True)
+    cases = [case for case in cases_of(args) if tuple(map(str, case)) not in done]
+    for case in cases:
+        config_path(case, folder)  # before the runs, which may need the same one
+    for row in run_all(cases, folder, args):
+        table.append([row])
+        rows.append(row)
+        print(f'{Path(row["data"]).name}, {row["network"]}, seed {row["seed"]}: box AP '
+              f'{row["bbox_mAP"]:.3f} after {row["seconds"]:.0f} s', flush=True)
     show(rows)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from mmasvit import AsViT
 from mmasvit.benchmarking import Timing, alternate
 from mmasvit.errors import one_line_errors
+from mmasvit.memory import keep_memory
 from mmasvit.tables import print_table
 
 LORA_LAYERS = ('qkv', 'proj', 'reduction', r'.*ffn\.layers.*')
@@ -112,5 +113,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

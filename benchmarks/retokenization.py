@@ -25,6 +25,7 @@ from common.shapes import make_data
 from common.token_runs import METRICS, SCHEDULES, WAYS, read_result, run_once
 
 from mmasvit.errors import InputError, one_line_errors
+from mmasvit.memory import keep_memory
 from mmasvit.paper import TABLE_6_EPOCHS
 from mmasvit.token_schedule import saving
 
@@ -274,5 +275,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

@@ -19,6 +19,7 @@ from scipy.stats import linregress
 from mmasvit.benchmarking import Timing, alternate
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.files import write_json
+from mmasvit.memory import keep_memory
 from mmasvit.tables import print_table
 from mmasvit.plotting import save_figure, subplots
 
@@ -163,5 +164,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

@@ -27,6 +27,7 @@ from common.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
 from mmasvit.benchmarking import Timing, alternate, matrix_rate
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.files import write_json
+from mmasvit.memory import keep_memory
 from mmasvit.tables import print_table
 from mmasvit.plotting import save_figure, subplots
 
@@ -204,5 +205,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    keep_memory()
     with one_line_errors():
         main()

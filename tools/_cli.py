@@ -96,7 +96,9 @@ def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) ->
             stream.reconfigure(errors='backslashreplace')
     try:
         from mmasvit.errors import one_line_errors
+        from mmasvit.memory import keep_memory
     except KeyboardInterrupt:  # it loads torch and mmdet, which takes seconds
         sys.exit(130)
+    keep_memory()
     with one_line_errors():
         main(args)

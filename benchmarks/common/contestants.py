@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import mmasvit  # noqa: F401
 from mmasvit.analysis import count_macs, use_explicit_paths
 from mmasvit.errors import InputError
+from mmasvit.memory import keep_memory
 
 DROP_PATH_RATE = 0.2  # the same for all; it skips no arithmetic
 
@@ -156,6 +157,7 @@ def _peak_of_process(case: Case) -> int:
         step()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+    keep_memory()
     torch.set_num_threads(1)
     small = make_step(case._replace(size=64, batch_size=1))
     small()  # loads what is loaded at the first use
