@@ -143,6 +143,13 @@ def backbone_of(name: str) -> tuple:
     return config, options
 
 
+def change(model: dict, options: dict) -> None:
+    """Change the backbone of a model, and what reads its outputs."""
+    model['backbone'].update(options)
+    if 'base_channels' in options:  # a ResNet does not say what it gives
+        model['neck']['in_channels'] = [options['base_channels'] * 2**i for i in range(4)]
+
+
 def config_path(case: Case, folder: Path) -> Path:
     """The config of a case's backbone for its data, made where it is not there."""
     base, _ = backbone_of(case.network)
@@ -158,9 +165,7 @@ def make_cfg(case: Case, folder: Path, val_images: Optional[int]) -> Config:
     _, options = backbone_of(case.network)
     path = config_path(case, folder)
     cfg = Config.fromfile(path)
-    cfg.model.backbone.update(options)
-    if 'base_channels' in options:  # a ResNet does not say what it gives
-        cfg.model.neck.in_channels = [options['base_channels'] * 2**i for i in range(4)]
+    change(cfg.model, options)
     if case.drop_path and cfg.model.backbone.type != 'ResNet':
         cfg.model.backbone.drop_path_rate = case.drop_path
     cfg.optim_wrapper.optimizer.lr = case.lr

@@ -14,42 +14,21 @@ second than a multiple of another network. Whole detectors (``asvit-large+detect
 swin-base+detector``) are compared by images per second.
 """
 import argparse
-import statistics
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List
 
 import torch
 from common.contestants import (CHECKPOINT, CONTESTANTS, DETECTOR, MODES, Case,
-                               backbone_macs, check_names, is_detector, make_step,
-                               peak_memory)
+                               backbone_macs, check_names, is_detector)
+from common.rounds import EXECUTION, PRECISIONS, Row, measure, title_of
 
-from mmasvit.benchmarking import Timing, alternate, matrix_rate
+from mmasvit.benchmarking import matrix_rate
 from mmasvit.errors import InputError, one_line_errors
 from mmasvit.files import write_json
 from mmasvit.memory import keep_memory
 from mmasvit.tables import print_table
 from mmasvit.plotting import save_figure, subplots
-
-PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
-EXECUTION = ('eager', 'compiled')
-
-
-class Row(NamedTuple):
-    """What was measured of one case.
-
-    Attributes:
-        case: Which.
-        seconds: Of a step, over the rounds.
-        rate: Work per second, from the median: operations, of a detector images.
-        ratios: Rate of the first network over this one's, over the rounds.
-        peak: Peak memory in bytes; None if not measured.
-    """
-    case: Case
-    seconds: Timing
-    rate: float
-    ratios: Timing
-    peak: Optional[int]
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,27 +73,6 @@ def check(args: argparse.Namespace) -> None:
         raise InputError('--rounds and --batch-sizes must be at least 1, --sizes 32')
     check_device(args.device)
     check_writable(args.out)
-
-
-def measure(cases: List[Case], rounds: int, memory: bool) -> List[Row]:
-    """Time cases of different networks in turn."""
-    seconds = alternate({case.name: make_step(case) for case in cases}, rounds,
-                        warm_ups=2 if cases[0].compiled else 1)
-    first = [cases[0].work / s for s in seconds[cases[0].name]]
-    rows = []
-    for case in cases:
-        rates = [case.work / s for s in seconds[case.name]]
-        rows.append(Row(case, Timing.of(seconds[case.name]), statistics.median(rates),
-                        Timing.of([a / b for a, b in zip(first, rates)]),
-                        peak_memory(case) if memory else None))
-    return rows
-
-
-def title_of(case: Case) -> str:
-    """What the networks of one table have in common."""
-    return (f'{case.mode}, {case.size} px, {case.batch_size} '
-            f'image{"s" * (case.batch_size > 1)}, {case.precision}, '
-            f'{EXECUTION[case.compiled]}')
 
 
 def show(title: str, rows: List[Row], products: float) -> None:

@@ -20,7 +20,7 @@ def test_contestants_of_detection_build(name):
     """Outputs are what the neck of the config expects."""
     base, options = DETECTION['backbone_of'](name)
     cfg = Config.fromfile(ROOT / f'configs/{base}.py').model
-    cfg.backbone.update(options)
+    DETECTION['change'](cfg, options)
     init_default_scope('mmdet')
     outs = MODELS.build(cfg.backbone)(torch.rand(1, 3, 64, 64))
     assert [out.shape[1] for out in outs] == cfg.neck.in_channels
