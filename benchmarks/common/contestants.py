@@ -2,8 +2,9 @@
 import multiprocessing
 import resource
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import lru_cache, partial
-from typing import Callable, List, NamedTuple
+from typing import Callable, ContextManager, List, NamedTuple
 
 import torch
 from mmengine.registry import MODELS
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import mmasvit  # noqa: F401
 from mmasvit.analysis import count_macs, use_explicit_paths
+from mmasvit.engine.optimizers import bf16_context
 from mmasvit.errors import InputError
 from mmasvit.memory import keep_memory
 
@@ -130,11 +132,14 @@ def make_step(case: Case) -> Callable[[], object]:
     else:
         images = torch.rand(case.batch_size, 3, case.size, case.size, device=case.device)
         run = partial(torch.compile(model) if case.compiled else model, images)
+    precision: Callable[[], ContextManager] = nullcontext
+    if case.precision == 'bf16':  # of a detector, coordinates stay in float32
+        precision = partial(bf16_context, model) if is_detector(case.name) else partial(
+            torch.autocast, case.device, torch.bfloat16)
     gradients: List[Tensor] = []
 
     def step():
-        with torch.set_grad_enabled(train), torch.autocast(
-                case.device, torch.bfloat16, enabled=case.precision == 'bf16'):
+        with torch.set_grad_enabled(train), precision():
             outs = run()
         if not train:
             return

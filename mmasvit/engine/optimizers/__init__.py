@@ -1,4 +1,5 @@
-from mmasvit.engine.optimizers.bf16 import Bf16OptimWrapper, use_bf16
+from mmasvit.engine.optimizers.bf16 import Bf16OptimWrapper, bf16_context, use_bf16
 from mmasvit.engine.optimizers.layer_decay import LayerDecayOptimWrapperConstructor
 
-__all__ = ['Bf16OptimWrapper', 'LayerDecayOptimWrapperConstructor', 'use_bf16']
+__all__ = ['Bf16OptimWrapper', 'LayerDecayOptimWrapperConstructor', 'bf16_context',
+           'use_bf16']

@@ -33,14 +33,16 @@ class Bf16OptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """The context of one training step's forward pass."""
-        parts = bf16_parts(model)
-        with super().optim_context(model):
-            if parts:
-                with _autocast_inside(parts):
-                    yield
-            else:
-                with autocast(dtype=torch.bfloat16):
-                    yield
+        with super().optim_context(model), bf16_context(model):
+            yield
+
+
+@contextmanager
+def bf16_context(model: nn.Module) -> Iterator[None]:
+    """Around a forward pass: what may be in bfloat16 is; see :class:`Bf16OptimWrapper`."""
+    parts = bf16_parts(model)
+    with _autocast_inside(parts) if parts else autocast(dtype=torch.bfloat16):
+        yield
 
 
 def use_bf16(optim_wrapper: dict) -> None:
