@@ -1,6 +1,6 @@
 """The demo: Cascade Mask R-CNN on generated shapes, 256 px, in minutes on two CPU cores.
 
-    python tools/make_shapes_coco.py data/shapes --images 6000 --crops 64
+    python tools/make_shapes_coco.py data/shapes --images 5200 --crops 64
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
     bash tools/dist_train.sh configs/cascade_asvit_tiny_shapes.py 2
 
@@ -16,7 +16,7 @@ num_classes = len(classes)
 model = dict(
     backbone=dict(init_cfg=dict(
         type='Pretrained', prefix='backbone.',
-        checkpoint='work_dirs/asvit_tiny_shapes/epoch_8.pth')),
+        checkpoint='work_dirs/asvit_tiny_shapes/epoch_9.pth')),
     roi_head=dict(
         bbox_head=[dict(head, num_classes=num_classes)
                    for head in _base_.model.roi_head.bbox_head],
@@ -44,13 +44,16 @@ test_pipeline = [
 ]
 data_root = 'data/shapes/'
 dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **dataset))
+# Classes stay at chance for hundreds of steps. 3,000 steps of two images (two processes)
+# find what 1,500 of four did not in nearly the same time: box AP 0.559 instead of 0.452.
+train_dataloader = dict(batch_size=1, dataset=dict(pipeline=train_pipeline, **dataset))
 val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline, **dataset))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=6e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, T_max=max_epochs,
