@@ -1,6 +1,6 @@
 """The demo's classifier: a tiny As-ViT on crops of generated shapes, 64 px.
 
-    python tools/make_shapes_coco.py data/shapes --images 5200 --crops 64
+    python tools/make_shapes_coco.py data/shapes --images 5600 --crops 64
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
 
 Its checkpoint is where ``cascade_asvit_tiny_shapes.py`` starts from, as a detector on
@@ -9,7 +9,7 @@ COCO starts from a classifier on ImageNet. It reproduces nothing of the paper.
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 custom_imports = dict(imports=['mmasvit'], allow_failed_imports=False)
 
-max_epochs = 9
+max_epochs = 8
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(num_classes=5, mean=[123.675, 116.28, 103.53],
@@ -46,7 +46,7 @@ val_evaluator = dict(type='Accuracy', topk=(1, ))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=3)
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
@@ -60,5 +60,5 @@ param_scheduler = [
 ]
 custom_hooks = [dict(type='EpochSeedHook')]
 default_hooks = dict(logger=dict(interval=20),
-                     checkpoint=dict(interval=3, max_keep_ckpts=2))
+                     checkpoint=dict(interval=4, max_keep_ckpts=2))
 randomness = dict(seed=0)
