@@ -1,6 +1,6 @@
 """The demo's classifier: a tiny As-ViT on crops of generated shapes, 64 px.
 
-    python tools/make_shapes_coco.py data/shapes --images 5600 --crops 64
+    python tools/make_shapes_coco.py data/shapes --images 6000 --crops 64
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
 
 Its checkpoint is where ``cascade_asvit_tiny_shapes.py`` starts from, as a detector on

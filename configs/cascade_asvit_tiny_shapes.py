@@ -1,6 +1,6 @@
 """The demo: Cascade Mask R-CNN on generated shapes, 256 px, in minutes on two CPU cores.
 
-    python tools/make_shapes_coco.py data/shapes --images 5600 --crops 64
+    python tools/make_shapes_coco.py data/shapes --images 6000 --crops 64
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
     bash tools/dist_train.sh configs/cascade_asvit_tiny_shapes.py 2
 
@@ -54,6 +54,7 @@ test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=6e-4))
+auto_scale_lr = dict(base_batch_size=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, T_max=max_epochs,

@@ -1,6 +1,6 @@
 """The demo's detector for three numbers of tokens in one model.
 
-    python tools/make_shapes_coco.py data/shapes --images 5600 --crops 64
+    python tools/make_shapes_coco.py data/shapes --images 6000 --crops 64
     bash tools/dist_train.sh configs/asvit_tiny_shapes.py 2
     bash tools/dist_train.sh configs/revit_cascade_asvit_tiny_shapes.py 2
 

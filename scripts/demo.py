@@ -127,7 +127,7 @@ def prepare_shapes(processes: int) -> Tuple[str, float]:
         The detector's config, and the seconds of training.
     """
     step('generate the data', ['python', 'tools/make_shapes_coco.py', 'data/shapes',
-                               '--images', '5600', '--crops', '64'])
+                               '--images', '6000', '--crops', '64'])
     # where the detector's config expects it
     work_dir = Path('work_dirs', Path(CLASSIFIER).stem)
     return DETECTOR, train('pre-train the backbone: crops of single shapes, by class',
