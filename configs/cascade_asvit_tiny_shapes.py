@@ -21,7 +21,7 @@ model = dict(
         bbox_head=[dict(head, num_classes=num_classes)
                    for head in _base_.model.roi_head.bbox_head],
         mask_head=dict(num_classes=num_classes)),
-    # an image has few objects: fewer proposals and samples are a fifth of the time
+    # an image has few objects: half the proposals and a third of the samples will do
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
         rcnn=[dict(stage, sampler=dict(stage.sampler, num=16))
